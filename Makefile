@@ -1,0 +1,45 @@
+# `make search` and `make test` are the two commands a newcomer needs; each prepares what it uses.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+
+.PHONY: search test test-slow check format backbones clean
+
+search: $(VENV)/.installed
+	test -d data/quickstart || $(BIN)/tune-cnn sample shapes data/quickstart
+	$(BIN)/tune-cnn search spaces/quickstart.yaml
+
+test: $(VENV)/.installed-test
+	$(BIN)/pytest
+
+test-slow: $(VENV)/.installed-test
+	$(BIN)/pytest -m slow
+
+check: $(VENV)/.installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# The table of backbones that lets a space file be checked without importing torch; remade when timm's pin changes.
+backbones: $(VENV)/.installed-test
+	$(BIN)/python -m tune_cnn.models.catalogue_builder
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("tune-cnn needs Python 3.11 or newer, this is " + sys.version) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

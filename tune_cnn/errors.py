@@ -1,0 +1,64 @@
+"""Every error this package raises on purpose, grouped by who has to act.
+
+    TuneCnnError
+    ├── InputError            the user's files or arguments: one clear message, exit code 2
+    │   ├── SpaceFileError    a space, config or model file
+    │   ├── DataError         the images and their labels
+    │   ├── WeightsError      pretrained weights that cannot be had or do not fit
+    │   └── RunFolderError    a run folder that is missing, foreign or another search's
+    ├── TrialError            one trial: the search goes on
+    │   ├── DivergedError     the loss is no longer a number
+    │   └── MismatchError     the live objects do not hold what was sampled
+    ├── SearchError           the search as a whole could not produce a result: exit code 1
+    └── StoreError            disk or cluster: the search stops, nothing is lost
+"""
+
+from collections.abc import Iterable
+
+
+class TuneCnnError(Exception):
+    """Base of all errors raised on purpose; its text is meant to be read by the user."""
+
+
+class InputError(TuneCnnError):
+    """The user's input has to change. Carries every fault found, one line each."""
+
+    def __init__(self, faults: str | Iterable[str]) -> None:
+        self.faults: tuple[str, ...] = (faults,) if isinstance(faults, str) else tuple(faults)
+        super().__init__("\n".join(self.faults))
+
+
+class SpaceFileError(InputError):
+    """A space, config or model file says something that cannot be done."""
+
+
+class DataError(InputError):
+    """The images, their labels or their layout cannot be used as they are."""
+
+
+class WeightsError(InputError):
+    """Pretrained weights cannot be had, or do not fit the backbone."""
+
+
+class RunFolderError(InputError):
+    """A run folder is missing, damaged, or holds another search."""
+
+
+class TrialError(TuneCnnError):
+    """One trial cannot go on; the search does."""
+
+
+class DivergedError(TrialError):
+    """The loss is no longer a finite number."""
+
+
+class MismatchError(TrialError):
+    """The live model, optimiser or data do not hold the values that were sampled."""
+
+
+class SearchError(TuneCnnError):
+    """The search as a whole could not produce a result."""
+
+
+class StoreError(TuneCnnError):
+    """A disk or the cluster failed; what was finished is kept."""
