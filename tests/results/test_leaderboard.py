@@ -1,0 +1,48 @@
+from tests.results.made import epoch, trial
+from tune_cnn.results.leaderboard import epoch_rows, leaderboard_columns, leaderboard_rows, ranked
+
+
+def test_the_best_epoch_ranks_a_trial_not_its_last() -> None:
+    early = trial(0, epochs=(epoch(1, 0.9), epoch(2, 0.2)))
+    late = trial(1, epochs=(epoch(1, 0.1), epoch(2, 0.8)))
+    rows = leaderboard_rows([late, early])
+    assert [(row["trial"], row["score"], row["best_epoch"]) for row in rows] == [(0, 0.9, 1), (1, 0.8, 2)]
+
+
+def test_the_earlier_of_two_equal_epochs_is_the_best() -> None:
+    assert leaderboard_rows([trial(0, epochs=(epoch(1, 0.5), epoch(2, 0.5)))])[0]["best_epoch"] == 1
+
+
+def test_a_failed_trial_has_neither_rank_nor_score() -> None:
+    failed = trial(0, state="failed", reason="out of memory", epochs=(epoch(1, 0.99),))
+    last = leaderboard_rows([failed, trial(1, epochs=(epoch(1, 0.1),))])[-1]
+    assert (last["trial"], last["rank"], last["score"], last["reason"]) == (0, None, None, "out of memory")
+
+
+def test_equal_scores_are_ranked_by_trial() -> None:
+    trials = [trial(number, epochs=(epoch(1, 0.5),)) for number in (2, 0, 1)]
+    assert [record.trial for record in ranked(trials)] == [0, 1, 2]
+
+
+def test_columns_stand_in_the_order_of_the_contract() -> None:
+    rows = leaderboard_rows([trial(0, epochs=(epoch(1, 0.5),), values={"training.optimizer.lr": 0.1}, test={"accuracy": 0.4})])
+    columns = leaderboard_columns(rows)
+    assert columns[:7] == ["rank", "trial", "state", "score", "best_epoch", "epochs", "seconds"]
+    order = ["val_accuracy", "test_accuracy", "parameters", "seed", "data", "training.optimizer.lr", "reason"]
+    assert [column for column in columns if column in order] == order
+
+
+def test_a_parameter_of_a_branch_not_taken_is_an_empty_cell() -> None:
+    rows = leaderboard_rows([trial(0, values={"a": 1}), trial(1, values={"b": 2})])
+    assert {"a", "b"} <= set(leaderboard_columns(rows))
+    assert "b" not in rows[0]
+
+
+def test_every_epoch_of_every_trial_has_a_row() -> None:
+    rows = epoch_rows([trial(1, epochs=(epoch(1, 0.1),)), trial(0, epochs=(epoch(1, 0.2), epoch(2, 0.3)))])
+    assert [(row["trial"], row["epoch"]) for row in rows] == [(0, 1), (0, 2), (1, 1)]
+
+
+def test_a_run_without_trials_has_tables_without_rows() -> None:
+    assert leaderboard_rows([]) == []
+    assert leaderboard_columns([])[0] == "rank"

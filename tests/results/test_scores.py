@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn import metrics
+
+from tune_cnn.results.scores import class_scores, split_scores
+
+
+def confusion_of(true: list[int], predicted: list[int], classes: int) -> np.ndarray:
+    return metrics.confusion_matrix(true, predicted, labels=range(classes)).astype(np.int64)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_scores_are_those_of_scikit_learn(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    classes = int(draw.integers(2, 8))
+    true, predicted = draw.integers(0, classes, (2, int(draw.integers(1, 60))))
+    scores = split_scores(confusion_of(true, predicted, classes))
+    assert scores["accuracy"] == pytest.approx(metrics.accuracy_score(true, predicted))
+    recalls = metrics.recall_score(true, predicted, labels=np.unique(true), average="macro")
+    assert scores["balanced_accuracy"] == pytest.approx(recalls)
+    assert scores["macro_f1"] == pytest.approx(metrics.f1_score(true, predicted, average="macro"))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_class_scores_are_those_of_scikit_learn(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    true, predicted = draw.integers(0, 4, (2, 200))
+    found = class_scores(confusion_of(true, predicted, 4), ("a", "b", "c", "d"))
+    precision, recall, _, support = metrics.precision_recall_fscore_support(true, predicted)
+    assert [one.precision for one in found] == pytest.approx(list(precision))
+    assert [one.sensitivity for one in found] == pytest.approx(list(recall))
+    assert [one.support for one in found] == list(support)
+    rest = [metrics.recall_score(true != number, predicted != number) for number in range(4)]
+    assert [one.specificity for one in found] == pytest.approx(rest)
+
+
+def test_nothing_counted_gives_nan_not_zero() -> None:
+    assert all(np.isnan(value) for value in split_scores(np.zeros((3, 3), np.int64)).values())
+
+
+def test_a_class_that_never_occurs_has_no_sensitivity() -> None:
+    absent = class_scores(np.array([[3, 1], [0, 0]]), ("here", "absent"))[1]
+    assert np.isnan(absent.sensitivity)
+    assert absent.precision == 0
+
+
+@given(arrays(np.int64, (3, 3), elements=st.integers(0, 50)))
+def test_counts_of_two_batches_add_up(confusion: np.ndarray) -> None:
+    if confusion.sum():
+        twice = split_scores(confusion + confusion)
+        assert twice == pytest.approx(split_scores(confusion))

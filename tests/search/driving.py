@@ -1,0 +1,92 @@
+"""Drive a search session with a made-up trial: no Ray, no torch, every score a function of (values, epoch)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from tune_cnn.models.catalogue import facts as backbone_facts
+from tune_cnn.models.freeze import frozen_units
+from tune_cnn.results.effective import write_effective
+from tune_cnn.results.records import EpochRecord, RunFolder, Scalar, TrialFacts
+from tune_cnn.search.session import Job, SearchSession
+from tune_cnn.search.study import Study
+from tune_cnn.space.schema import Space, read_space
+
+SPACE = """\
+name: made
+data: {kind: folders, root: images, splits: {train: train, val: val}}
+model:
+  backbone: {choice: [resnet18, tf_efficientnet_lite0]}
+  weights: none
+  freeze: {depth: {range: [0.0, 1.0]}}
+training:
+  epochs: 9
+  optimizer: {kind: adam, lr: {range: [1e-5, 1e-1], log: true}}
+  schedule:
+    choice:
+      - {kind: plateau, factor: {choice: [0.1, 0.3]}}
+      - {kind: one_cycle, rise: {range: [0.1, 0.5]}}
+search: {trials: 12, seed: 3, random_trials: 4, keep: 2, asha: {grace_epochs: 1, reduction: 3}}
+"""
+
+Score = Callable[[Mapping[str, Scalar], int], float]
+WEIGHTS: dict[tuple[str, str], Path | None] = {("resnet18", "none"): None, ("tf_efficientnet_lite0", "none"): None}
+
+
+def made_space(folder: Path, text: str = SPACE, *, overrides: Sequence[str] = ()) -> Space:
+    file = folder / "made.yaml"
+    file.write_text(text)
+    return read_space(file, overrides=overrides)
+
+
+def open_session(space: Space, run: RunFolder, **options: object) -> SearchSession:
+    study = Study.open(run.study, space.search, defaults=space.defaults())
+    return SearchSession(space, study, run, weights_files=WEIGHTS, data="d" * 64, **options)  # type: ignore[arg-type]
+
+
+def rising(values: Mapping[str, Scalar], epoch: int) -> float:
+    """A score that depends on the values and rises with the epochs."""
+    lr = values["training.optimizer.lr"]
+    assert isinstance(lr, float)
+    return round(1 / (1 + abs(lr - 0.01) * 50) + 0.01 * epoch, 6)
+
+
+def facts_of(job: Job) -> TrialFacts:
+    model = job.config.model
+    line = backbone_facts(model.backbone).line
+    frozen = frozen_units(model.freeze, line, model.backbone)
+    return TrialFacts(1000, 10, 1.5, frozen, len(line), "cpu")
+
+
+def epoch_of(number: int, score: float) -> EpochRecord:
+    scores = {"train_loss": 1.0, "val_loss": 1 - score, "val_accuracy": score}
+    return EpochRecord(epoch=number, seconds=0.5, lr=0.1, frozen_units=0, score=score, scores=scores)
+
+
+def begin(session: SearchSession, job: Job) -> None:
+    """Write what a worker writes first."""
+    write_effective(session.run.trial(job.number).effective, job.config, live={}, observed={})
+
+
+def keep_weights(session: SearchSession, number: int) -> None:
+    """Write a best model as a worker does: a folder, and a link to it."""
+    folder = session.run.trial(number)
+    whole = folder.path / ".best-00001"
+    whole.mkdir(parents=True, exist_ok=True)
+    (whole / "model.safetensors").write_bytes(b"weights")
+    if not folder.best.is_symlink():
+        folder.best.symlink_to(whole.name)
+
+
+def drive(session: SearchSession, score: Score = rising, *, most: int | None = None) -> int:
+    """Run trials one after the other until there are no more; give how many."""
+    done = 0
+    while (most is None or done < most) and (job := session.propose()):
+        begin(session, job)
+        values = session.records[job.number].values
+        for epoch in range(len(session.records[job.number].epochs) + 1, job.config.training.epochs + 1):
+            keep_weights(session, job.number)
+            if not session.on_epoch(job.number, epoch_of(epoch, score(values, epoch)), facts_of(job), 100.0):
+                break
+        session.on_end(job.number, None)
+        done += 1
+    return done

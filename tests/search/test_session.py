@@ -1,0 +1,199 @@
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.search.driving import begin, drive, epoch_of, facts_of, keep_weights, made_space, open_session, rising
+from tune_cnn.results.effective import write_effective
+from tune_cnn.results.records import RunFolder, Scalar
+from tune_cnn.search.session import SearchSession
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> SearchSession:
+    return open_session(made_space(tmp_path), RunFolder(tmp_path / "run"))
+
+
+def table(session: SearchSession) -> pd.DataFrame:
+    return pd.read_csv(session.run.leaderboard)
+
+
+def test_the_budget_of_trials_is_reached_and_not_passed(session: SearchSession) -> None:
+    assert drive(session) == 12
+    assert session.propose() is None
+    assert len(table(session)) == 12
+
+
+def test_the_first_trial_is_the_defaults(session: SearchSession) -> None:
+    job = session.propose()
+    assert job is not None
+    assert dict(session.records[0].values) == session.space.draw(lambda parameter: parameter.default).named
+
+
+def test_stopped_trials_keep_their_curve_and_their_best_score(session: SearchSession) -> None:
+    drive(session)
+    rows = table(session)
+    stopped = rows[rows.state == "stopped"]
+    assert len(stopped) > 0
+    assert stopped.score.notna().all()
+    assert (stopped.epochs < 9).all()
+    assert stopped.reason.str.contains("ASHA").all()
+    assert (rows[rows.state == "complete"].epochs == 9).all()
+
+
+def test_the_leaderboard_is_ranked_by_the_best_epoch(session: SearchSession) -> None:
+    drive(session, lambda values, epoch: rising(values, -abs(epoch - 1)))
+    rows = table(session)
+    assert list(rows["rank"]) == list(range(1, 13))
+    assert rows.score.is_monotonic_decreasing
+    epochs = pd.read_csv(session.run.epochs)
+    best = epochs.groupby("trial").val_accuracy.max()
+    assert all(row.score == pytest.approx(best[row.trial]) for row in rows.itertuples())
+
+
+def test_the_same_seed_gives_the_same_leaderboard(tmp_path: Path) -> None:
+    tables = []
+    for name in ("one", "other"):
+        folder = tmp_path / name
+        folder.mkdir()
+        session = open_session(made_space(folder), RunFolder(folder / "run"))
+        drive(session)
+        tables.append(session.run.leaderboard.read_text())
+    assert tables[0] == tables[1]
+
+
+def test_an_interrupted_search_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    whole = open_session(made_space(tmp_path), RunFolder(tmp_path / "whole"))
+    drive(whole)
+    for most in (1, 4, 3, None):
+        parts = open_session(made_space(tmp_path), RunFolder(tmp_path / "parts"))
+        drive(parts, most=most)
+    assert parts.run.leaderboard.read_text() == whole.run.leaderboard.read_text()
+
+
+def test_a_trial_left_running_is_taken_up_again_with_its_epochs(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    dead = open_session(made_space(tmp_path), run)
+    job = dead.propose()
+    assert job is not None
+    begin(dead, job)
+    dead.on_epoch(job.number, epoch_of(1, 0.4), facts_of(job), None)
+
+    session = open_session(made_space(tmp_path), run)
+    again = session.propose()
+    assert again is not None
+    assert (again.number, again.config) == (job.number, job.config)
+    assert [epoch.epoch for epoch in session.running[0].epochs] == [1]
+    session.on_epoch(0, epoch_of(1, 0.4), facts_of(again), None)  # a worker tells again what its checkpoint holds
+    session.on_epoch(0, epoch_of(2, 0.5), facts_of(again), None)
+    session.on_end(0, None)
+    assert [epoch.epoch for epoch in session.records[0].epochs] == [1, 2]
+
+
+def test_one_failed_trial_does_not_end_the_search(session: SearchSession) -> None:
+    job = session.propose()
+    assert job is not None
+    session.on_end(job.number, "ValueError: made to fail")
+    assert drive(session) == 11
+    failed = table(session).iloc[-1]
+    assert (failed.state, failed.reason) == ("failed", "ValueError: made to fail")
+    assert math.isnan(failed.score)
+    assert math.isnan(failed["rank"])
+
+
+@pytest.mark.parametrize(
+    ("causes", "gives_up"),
+    [
+        pytest.param(["same"] * 5, True, id="five-alike"),
+        pytest.param(["same"] * 4, False, id="four-alike"),
+        pytest.param(["one", "other"] * 4, False, id="different-causes"),
+    ],
+)
+def test_five_equal_failures_in_a_row_end_the_search_with_their_cause(
+    session: SearchSession, causes: list[str], gives_up: bool
+) -> None:
+    for cause in causes:
+        job = session.propose()
+        assert job is not None
+        session.on_end(job.number, cause)
+    assert session.gave_up == ("same" if gives_up else "")
+    assert (session.propose() is None) is gives_up
+
+
+def test_a_trial_whose_live_objects_differ_from_its_config_fails(session: SearchSession) -> None:
+    job = session.propose()
+    assert job is not None
+    live = {"training.optimizer.lr": 0.5, "training.batch_size": job.config.training.batch_size}
+    write_effective(session.run.trial(job.number).effective, job.config, live=live, observed={})
+    assert not session.on_epoch(job.number, epoch_of(1, 0.9), facts_of(job), None)
+    session.on_end(job.number, None)
+    record = session.records[job.number]
+    assert record.state == "failed"
+    assert "training.optimizer.lr is" in record.reason
+    assert "the live objects hold 0.5" in record.reason
+    assert "batch_size" not in record.reason
+
+
+def test_a_trial_that_froze_another_number_of_units_fails(session: SearchSession) -> None:
+    job = session.propose()
+    assert job is not None
+    begin(session, job)
+    facts = facts_of(job)
+    wrong = type(facts)(**{**facts.as_json(), "frozen_units": facts.frozen_units + 1})
+    session.on_epoch(job.number, epoch_of(1, 0.9), wrong, None)
+    session.on_end(job.number, None)
+    assert "units were to be frozen" in session.records[job.number].reason
+
+
+def test_only_the_best_keep_their_weights_and_everyone_keeps_the_rest(session: SearchSession) -> None:
+    drive(session)
+    kept = {record.trial for record in session.kept()}
+    assert len(kept) == 2
+    for number in range(12):
+        folder = session.run.trial(number)
+        assert folder.best.exists() is (number in kept)
+        assert folder.config.exists()
+        assert folder.effective.exists()
+    assert session.run.best.resolve() == session.run.trial(session.kept()[0].trial).best.resolve()
+
+
+def test_best_can_be_read_from_the_first_epoch_on(session: SearchSession) -> None:
+    job = session.propose()
+    assert job is not None
+    begin(session, job)
+    keep_weights(session, job.number)
+    session.on_epoch(job.number, epoch_of(1, 0.5), facts_of(job), None)
+    assert (session.run.best / "model.safetensors").read_bytes() == b"weights"
+
+
+def test_the_time_budget_stops_what_runs_and_proposes_nothing_more(tmp_path: Path) -> None:
+    now = [0.0]
+    space = made_space(tmp_path, overrides=("search.hours=1",))
+    session = open_session(space, RunFolder(tmp_path / "run"), clock=lambda: now[0])
+    job = session.propose()
+    assert job is not None
+    begin(session, job)
+    assert session.on_epoch(job.number, epoch_of(1, 0.5), facts_of(job), None)
+    now[0] = 3601
+    assert not session.on_epoch(job.number, epoch_of(2, 0.6), facts_of(job), None)
+    session.on_end(job.number, None)
+    assert session.records[0].reason == "the time budget is spent"
+    assert session.propose() is None
+
+
+def test_a_trial_at_its_last_epoch_is_complete_however_it_stands(session: SearchSession) -> None:
+    def score(values: Mapping[str, Scalar], epoch: int) -> float:
+        return 1.0 - epoch * 1e-6
+
+    drive(session, score)
+    assert {record.state for record in session.records.values()} == {"complete"}
+
+
+def test_each_parameter_stands_in_the_table_as_it_stands_in_the_trials_files(session: SearchSession) -> None:
+    drive(session)
+    rows = table(session).set_index("trial")
+    for number, record in session.records.items():
+        for name, value in record.values.items():
+            assert rows.loc[number, name] == value

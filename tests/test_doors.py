@@ -1,0 +1,111 @@
+"""Each foreign library has one door, and imports go downward only."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import tune_cnn
+
+PACKAGE = Path(tune_cnn.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+DOORS = {
+    "ray": {"search/runner.py"},
+    "optuna": {"search/study.py"},
+    "sqlalchemy": {"search/study.py"},
+    "timm": {"models/classifier.py", "models/weights.py", "models/catalogue_builder.py"},
+    "huggingface_hub": {"models/hub.py"},
+    "albumentations": {"data/augment.py"},
+    "cv2": {"data/augment.py"},
+    "ruamel": {"yaml_files.py"},
+    "typer": {"cli.py"},
+}
+# Lower number, lower layer; a module may import its own layer and those below.
+LAYERS = {"errors": 0, "files": 0, "config": 1, "config_shape": 1, "config_faults": 1, "yaml_files": 1, "results": 2, "data": 3, "models": 3,
+          "space": 3, "sample": 3, "training": 4, "trial": 5, "evaluation": 5, "evaluation_output": 5, "starter": 6, "search": 6,
+          "repeat": 7, "cli": 8}  # fmt: skip
+LIGHT = ["config.py", "files.py", "yaml_files.py", "results", "space", "data/index.py", "data/split.py", "training/plan.py", "search/asha.py",
+         "models/catalogue.py", "models/freeze.py", "search/open_space.py", "cli.py"]  # fmt: skip
+HEAVY = {"torch", "ray", "timm", "albumentations", "optuna", "torchvision", "torchmetrics"}
+
+
+def name(module: Path) -> str:
+    return module.relative_to(PACKAGE).as_posix()
+
+
+def imports(module: Path, *, inside_functions: bool = True) -> set[str]:
+    """The dotted names a module imports; without those inside functions, what importing it costs."""
+    tree = ast.parse(module.read_text())
+    nodes = ast.walk(tree) if inside_functions else iter(tree.body)
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+def layer(dotted: str) -> int:
+    return LAYERS[dotted.split(".")[1]]
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_a_foreign_library_is_imported_behind_its_door_alone(library: str) -> None:
+    users = {name(module) for module in MODULES if any(one.split(".")[0] == library for one in imports(module))}
+    assert users <= DOORS[library]
+    assert users, f"nobody imports {library} any more: take its door out"
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.name != "__init__.py"], ids=name)
+def test_imports_go_downward(module: Path) -> None:
+    own = layer("tune_cnn." + name(module).removesuffix(".py").split("/")[0])
+    upward = {one for one in imports(module) if one.startswith("tune_cnn.") and layer(one) > own}
+    assert not upward
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.name == "__init__.py"], ids=name)
+def test_package_files_import_nothing(module: Path) -> None:
+    assert not module.read_text().strip()
+
+
+def light_closure(start: Path, seen: set[Path]) -> set[str]:
+    """Everything that importing a module imports, through the package's own modules."""
+    if start in seen:
+        return set()
+    seen.add(start)
+    found: set[str] = set()
+    for one in imports(start, inside_functions=False):
+        own = PACKAGE.parent / Path(*one.split(".")).with_suffix(".py")
+        found |= light_closure(own, seen) if one.startswith("tune_cnn.") else {one.split(".")[0]}
+    return found
+
+
+@pytest.mark.parametrize("entry", LIGHT)
+def test_what_answers_at_once_imports_nothing_heavy(entry: str) -> None:
+    path = PACKAGE / entry
+    for module in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        assert not light_closure(module, set()) & HEAVY, module
+
+
+FORBIDDEN = {"eval", "exec", "compile", "__import__"}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name)
+def test_nothing_from_a_file_is_ever_run(module: Path) -> None:
+    tree = ast.parse(module.read_text())
+    assert not imports(module) & {"pickle", "cloudpickle", "joblib", "dill", "marshal", "shelve", "yaml"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            assert not (isinstance(node.func, ast.Name) and node.func.id in FORBIDDEN), ast.dump(node)
+            called = ast.unparse(node.func)
+            assert called not in {"torch.load", "torch.hub.load", "os.system", "os.popen", "np.load", "numpy.load"} or any(
+                keyword.arg == "allow_pickle" and ast.unparse(keyword.value) == "False" for keyword in node.keywords
+            ), called
+            assert not any(keyword.arg == "shell" for keyword in node.keywords)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name)
+def test_a_module_can_be_read_in_one_sitting(module: Path) -> None:
+    assert len(module.read_text().splitlines()) <= 400

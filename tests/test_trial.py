@@ -1,0 +1,221 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.conftest import trial_config
+from tune_cnn.config import TrialConfig
+from tune_cnn.errors import DivergedError, RunFolderError
+from tune_cnn.evaluation import evaluate_model, predict
+from tune_cnn.models.saved import load_model
+from tune_cnn.results.effective import compare_effective
+from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder
+from tune_cnn.trial import run_trial
+from tune_cnn.yaml_files import read_yaml
+
+OPTIMIZERS: list[dict[str, Any]] = [
+    {"kind": "adam", "lr": 1e-3, "weight_decay": 0.01},
+    {"kind": "adamw", "lr": 1e-3},
+    {"kind": "sgd", "lr": 1e-2, "momentum": 0.8},
+    {"kind": "rmsprop", "lr": 1e-4},
+]
+SCHEDULES: list[dict[str, Any]] = [
+    {"kind": "plateau", "factor": 0.3, "patience_epochs": 1},
+    {"kind": "one_cycle", "rise": 0.4},
+    {"kind": "cosine", "final_fraction": 0.1},
+    {"kind": "constant"},
+]
+
+
+def run(config: TrialConfig, folder: Path, cache_dir: Path, **options: Any) -> list[EpochRecord]:
+    return run_trial(config, TrialFolder(folder), metric="val_accuracy", cache_dir=cache_dir, **options)
+
+
+def curve(history: list[EpochRecord]) -> list[dict[str, float]]:
+    return [{**record.scores, "lr": record.lr, "frozen": record.frozen_units} for record in history]
+
+
+def with_training(root: Path, **training: Any) -> TrialConfig:
+    return trial_config(root, training={"epochs": 3, "batch_size": 8, **training})
+
+
+def test_the_same_config_and_seed_give_the_same_curve(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+    first = run(trial_config(shapes), tmp_path / "first", cache_dir)
+    torch.randn(7)  # whatever else drew from the global generator in between must not matter
+    second = run(trial_config(shapes), tmp_path / "second", cache_dir)
+    assert curve(first) == curve(second)
+    other = run(trial_config(shapes, seed=2), tmp_path / "other", cache_dir)
+    assert curve(other) != curve(first)
+
+
+class Killed(BaseException):
+    """What a test raises in place of a kill."""
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedule"),
+    list(zip(OPTIMIZERS, SCHEDULES, strict=True)),
+    ids=[f"{one['kind']}-{other['kind']}" for one, other in zip(OPTIMIZERS, SCHEDULES, strict=True)],
+)
+def test_a_killed_trial_goes_on_as_if_nothing_had_happened(
+    shapes: Path, cache_dir: Path, tmp_path: Path, optimizer: dict[str, Any], schedule: dict[str, Any]
+) -> None:
+    training = {"epochs": 4, "batch_size": 16, "optimizer": optimizer, "schedule": schedule, "warm_up": {"epochs": 1}}
+    config = trial_config(shapes, training=training, augment="none")
+    whole = run(config, tmp_path / "whole", cache_dir)
+
+    def kill_after(epochs: int) -> None:
+        def on_epoch(epoch: EpochRecord, _facts: TrialFacts, _memory: float | None) -> None:
+            if epoch.epoch == epochs:
+                raise Killed
+
+        with pytest.raises(Killed):
+            run(config, tmp_path / "parts", cache_dir, on_epoch=on_epoch)
+
+    kill_after(1)
+    kill_after(3)
+    assert curve(run(config, tmp_path / "parts", cache_dir)) == curve(whole)
+
+
+def test_a_resumed_trial_tells_of_every_epoch_again(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+    told: list[int] = []
+    config = trial_config(shapes)
+    run(config, tmp_path / "trial", cache_dir)
+    run(config, tmp_path / "trial", cache_dir, on_epoch=lambda epoch, _facts, _memory: told.append(epoch.epoch))
+    assert told == [1, 2, 3]
+
+
+def test_frozen_units_stand_still_to_the_bit_and_the_others_move(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+    config = trial_config(shapes)
+    states: list[dict[str, torch.Tensor]] = []
+
+    def keep_state(_epoch: EpochRecord, _facts: TrialFacts, _memory: float | None) -> None:
+        file = next((tmp_path / "trial" / "last").glob("*.safetensors"))
+        states.append({name: tensor for name, tensor in load_file(file).items() if name.startswith("model/backbone.")})
+
+    history = run(config, tmp_path / "trial", cache_dir, on_epoch=keep_state)
+    moved = {name for name, tensor in states[0].items() if not torch.equal(tensor, states[-1][name])}
+    running = {name for name in states[0] if "running_" in name}
+    assert history[0].frozen_units == 6  # half of resnet18's thirteen units: up to and with layer1
+    still = ("conv1", "bn1", "layer1")
+    assert not {name for name in moved if name.removeprefix("model/backbone.").startswith(still)}
+    assert {name for name in running if "layer4" in name} <= moved
+
+
+def test_warm_up_freezes_everything_then_thaws_to_the_depth(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+    history = run(with_training(shapes, warm_up={"epochs": 2}), tmp_path / "trial", cache_dir)
+    assert [record.frozen_units for record in history] == [13, 13, 6]
+
+
+def test_the_best_epochs_weights_are_kept_not_the_last(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+    config = with_training(shapes, epochs=6, optimizer={"kind": "sgd", "lr": 0.3})
+    history = run(config, tmp_path / "trial", cache_dir)
+    best = max(history, key=lambda record: (record.score, -record.epoch))
+    assert best.epoch < 6, "this run is meant to get worse towards its end"
+    card = json.loads((tmp_path / "trial" / "best" / "model.json").read_text())
+    assert (card["epoch"], card["score"]) == (best.epoch, best.score)
+    val, test = evaluate_model(tmp_path / "trial" / "best", data_root=None, splits=["val", "test"], cache_dir=cache_dir)
+    for name, value in val.scores.items():
+        assert value == best.scores[f"val_{name}"]
+    assert (val.images, test.images) == (15, 15)
+    confusion = pd.read_csv(tmp_path / "trial" / "best" / "val_confusion.csv").set_index("true")
+    assert np.array_equal(confusion.to_numpy(), val.confusion)
+
+
+def test_training_stops_once_its_patience_has_run_out(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+    config = with_training(shapes, epochs=20, stop_patience_epochs=2, optimizer={"kind": "adam", "lr": 1e-12})
+    history = run(config, tmp_path / "trial", cache_dir)
+    best = max(history, key=lambda record: (record.score, -record.epoch))
+    assert len(history) == best.epoch + 2 < 20
+
+
+def test_a_loss_that_is_no_number_ends_the_trial(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+    config = with_training(shapes, epochs=5, optimizer={"kind": "sgd", "lr": 1e30})
+    with pytest.raises(DivergedError, match=r"lower training\.optimizer\.lr"):
+        run(config, tmp_path / "trial", cache_dir)
+    assert "DivergedError" in TrialFolder(tmp_path / "trial").error.read_text()
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        *({"optimizer": optimizer, "class_weights": "balanced", "label_smoothing": 0.1} for optimizer in OPTIMIZERS),
+        *({"optimizer": {"kind": "adam", "lr": 0.01}, "schedule": schedule} for schedule in SCHEDULES),
+        {"optimizer": {"kind": "adam"}, "stop_patience_epochs": 2, "warm_up": {"epochs": 1}},
+    ],
+    ids=json.dumps,
+)
+def test_what_the_live_objects_hold_is_what_was_asked(
+    shapes: Path, cache_dir: Path, tmp_path: Path, training: dict[str, Any]
+) -> None:
+    head = {"hidden": [16, 8], "batch_norm": True, "dropout": 0.3}
+    model = {"backbone": "resnet18", "weights": "none", "freeze": {"last_units": 3}, "head": head}
+    config = trial_config(shapes, model=model, training={"epochs": 2, "batch_size": 8, **training})
+    run(config, tmp_path, cache_dir)
+    file = TrialFolder(tmp_path).effective
+    assert compare_effective(config, file) == []
+    effective = read_yaml(file).tree
+    assert {"training.optimizer.lr", "training.batch_size", "model.head.hidden"} <= set(effective["read_back"])
+    assert effective["observed"]["frozen_units"] == (13 if "warm_up" in training else 10)
+    assert [transform["transform"] for transform in effective["observed"]["transforms"]]
+    other = config.model_copy(update={"training": config.training.model_copy(update={"batch_size": 9})})
+    assert compare_effective(other, file) == ["training.batch_size is 9 in the config, but the live objects hold 8"]
+
+
+def test_a_saved_model_answers_as_the_trained_one(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+    run(trial_config(shapes), tmp_path / "trial", cache_dir)
+    images = sorted((shapes / "test").rglob("*.jpg"))
+    (tmp_path / "broken.jpg").write_bytes(images[0].read_bytes()[:500])
+    predictions = list(predict(tmp_path / "trial" / "best", [*images, tmp_path / "broken.jpg"]))
+    assert predictions[-1].error
+    assert not predictions[-1].ranking
+    (test,) = evaluate_model(tmp_path / "trial" / "best", data_root=None, splits=["test"], cache_dir=cache_dir)
+    right = sum(one.ranking[0][0] == one.path.parent.name for one in predictions[:-1])
+    assert right == np.trace(test.confusion)
+    assert all(sum(share for _, share in one.ranking) == pytest.approx(1) for one in predictions[:-1])
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        pytest.param(lambda best: (best / "model.json").unlink(), "no such file; give a model folder", id="no-card"),
+        pytest.param(lambda best: (best / "model.json").write_text("{"), "not a model description", id="torn-card"),
+        pytest.param(lambda best: (best / "model.json").write_text("{}"), "not a model description", id="empty-card"),
+        pytest.param(lambda best: (best / "model.safetensors").unlink(), "no such file", id="no-weights"),
+        pytest.param(lambda best: flip_a_byte(best / "model.safetensors"), "damaged", id="flipped-byte"),
+    ],
+)
+def test_a_damaged_model_folder_says_what_is_wrong(
+    shapes: Path, cache_dir: Path, tmp_path: Path, damage: Any, says: str
+) -> None:
+    run(with_training(shapes, epochs=1), tmp_path / "trial", cache_dir)
+    best = tmp_path / "trial" / "best"
+    damage(best)
+    with pytest.raises(RunFolderError, match=says):
+        load_model(best)
+
+
+def flip_a_byte(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def test_class_weights_change_what_is_learned(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+    unbalanced = tmp_path / "unbalanced"
+    for file in sorted(shapes.rglob("*.jpg")):
+        target = unbalanced / file.relative_to(shapes)
+        rare = target.parts[-3:-1] == ("train", sorted(path.name for path in (shapes / "train").iterdir())[0])
+        if not (rare and file.stem > "001"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.read_bytes())
+    curves = [
+        curve(run(with_training(unbalanced, epochs=1, class_weights=weights), tmp_path / weights, cache_dir))
+        for weights in ("none", "balanced")
+    ]
+    assert curves[0] != curves[1]

@@ -1,0 +1,168 @@
+"""Layout `boxes_csv`: bounding boxes in a table per split folder; an image's label is its dominant class."""
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path, PurePosixPath
+
+from tune_cnn.config import BoxesCsvData
+from tune_cnn.data.places import DataRoot, is_image_name, walk_files
+from tune_cnn.data.split_folders import others_folders, split_folders
+from tune_cnn.data.table import Labelled, Listing, Skipped, Split, shown
+from tune_cnn.data.text import UnreadableTextError, find_text, read_text
+
+COLUMNS = ("filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax")
+_NUMBERS = ("width", "height", "xmin", "ymin", "xmax", "ymax")
+
+
+@dataclass(frozen=True)
+class _Box:
+    """One row: a box clipped to its image, in pixels. `area` is zero if nothing of it lies within."""
+
+    where: str
+    image: str
+    size: tuple[float, float]
+    class_name: str
+    area: float
+
+
+def read_boxes_csv(data: BoxesCsvData, root: DataRoot) -> Listing:
+    """Label the images of all named splits; everything wrong is in the listing's faults."""
+    listing = Listing()
+    folders = split_folders(root, data.splits, listing)
+    for split, folder in folders.items():
+        try:
+            path = find_text(root, folder, data.annotations, said_by="data.annotations")
+            boxes = list(_known_images(root, folder, _read_boxes(path, listing), listing))
+        except UnreadableTextError as error:
+            listing.faults.append(str(error))
+            continue
+        _add_images(root, folder, split, boxes, others_folders(folders, split), listing)
+    return listing
+
+
+def dominant_class(boxes: Sequence[tuple[str, float]]) -> str | None:
+    """The class with the largest total area x number of boxes; ties go to the larger area, then to the name.
+
+    Args:
+        boxes: class and area in square pixels; boxes of zero area do not count.
+
+    Returns:
+        None if no box has an area.
+    """
+    areas: dict[str, list[float]] = {}
+    for class_name, area in boxes:
+        if area > 0:
+            areas.setdefault(class_name, []).append(area)
+    ranked = sorted(areas, key=lambda name: (-math.fsum(areas[name]) * len(areas[name]), -math.fsum(areas[name]), name))
+    return ranked[0] if ranked else None
+
+
+def _add_images(
+    root: DataRoot, folder: Path, split: Split, boxes: list[_Box], without: frozenset[str], listing: Listing
+) -> None:
+    by_image: dict[str, list[tuple[str, float]]] = {}
+    for box in boxes:
+        by_image.setdefault(box.image, []).append((box.class_name, box.area))
+    empty = [box for box in boxes if box.area == 0]
+    if empty:
+        listing.warnings.append(f"{empty[0].where}: {len(empty)} boxes without area within their image were left out")
+    present = {root.relative(f.path) for f in walk_files(folder, without=without) if is_image_name(f.path.name)}
+    for image in sorted(present | set(by_image)):
+        label = dominant_class(by_image.get(image, []))
+        if label is None:
+            listing.skipped.append(Skipped(image, split, "no box"))
+        else:
+            listing.entries.append(Labelled(image, label, split))
+
+
+def _known_images(root: DataRoot, folder: Path, boxes: Iterator[_Box], listing: Listing) -> Iterator[_Box]:
+    """Pass on the boxes whose image is there; an image is a fault once, at its first row."""
+    faulty: dict[str, str | None] = {}
+    first: dict[str, _Box] = {}
+    for box in boxes:
+        if box.image not in faulty:
+            faulty[box.image] = root.fault_in_file(folder, box.image)
+            first[box.image] = box
+            if faulty[box.image] is not None:
+                listing.faults.append(f"{box.where}: {faulty[box.image]}")
+        if box.size != first[box.image].size:
+            (width, height), (first_width, first_height) = box.size, first[box.image].size
+            listing.faults.append(
+                f"{box.where}: {shown(box.image)} is {width:g} x {height:g} pixels, "
+                f"but {first_width:g} x {first_height:g} in {first[box.image].where}; write its real size in both"
+            )
+        elif faulty[box.image] is None:
+            relative = root.relative(folder / PurePosixPath(box.image))
+            yield _Box(box.where, relative, box.size, box.class_name, box.area)
+
+
+def _read_boxes(path: Path, listing: Listing) -> Iterator[_Box]:
+    text = read_text(path)
+    header = text.lstrip("\r\n").split("\n", 1)[0]
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    columns: dict[str, int] | None = None
+    while True:
+        try:
+            fields = next(reader)
+        except StopIteration:
+            break
+        except csv.Error as error:
+            raise UnreadableTextError(f"{path}:{reader.line_num}: {error}; check the quotes from here on") from error
+        if not any(field.strip() for field in fields):
+            continue
+        if columns is None:
+            columns = _columns(path, fields)
+            width = len(fields)
+        elif len(fields) != width:
+            listing.faults.append(f"{path}:{reader.line_num}: {len(fields)} fields, but the header names {width}")
+        else:
+            row = {name: fields[place].strip() for name, place in columns.items()}
+            box = _box(f"{path}:{reader.line_num}", row, listing)
+            if box is not None:
+                yield box
+    if columns is None:
+        raise UnreadableTextError(f"{path}: empty; its first line names the columns {','.join(COLUMNS)}")
+
+
+def _columns(path: Path, header: list[str]) -> dict[str, int]:
+    """Where each column stands, by its name."""
+    names = [field.strip().lower() for field in header]
+    missing = [name for name in COLUMNS if name not in names]
+    if missing:
+        found = ", ".join(shown(field.strip()) for field in header)
+        raise UnreadableTextError(f"{path}:1: columns missing: {', '.join(missing)}; found {found}")
+    twice = [name for name in COLUMNS if names.count(name) > 1]
+    if twice:
+        raise UnreadableTextError(f"{path}:1: columns named twice: {', '.join(twice)}; keep one of each")
+    return {name: names.index(name) for name in COLUMNS}
+
+
+def _box(where: str, row: Mapping[str, str], listing: Listing) -> _Box | None:
+    """One row as a clipped box; None, and faults, if it cannot be one."""
+    numbers = {name: _number(row[name]) for name in _NUMBERS}
+    faults = [f"{name} is {shown(row[name])}; write a number" for name, value in numbers.items() if value is None]
+    n = {name: value for name, value in numbers.items() if value is not None}
+    if not row["class"]:
+        faults.append("class is empty; write a name")
+    faults += [f"{name} is {n[name]:g}; write the image's size" for name in ("width", "height") if n.get(name, 1) <= 0]
+    for low, high in (("xmin", "xmax"), ("ymin", "ymax")):
+        if n.get(low, -math.inf) > n.get(high, math.inf):
+            faults.append(f"{low} {n[low]:g} is above {high} {n[high]:g}; swap them")
+    if faults:
+        listing.faults += [f"{where}: {fault}" for fault in faults]
+        return None
+    across = min(n["xmax"], n["width"]) - max(n["xmin"], 0)
+    down = min(n["ymax"], n["height"]) - max(n["ymin"], 0)
+    return _Box(where, row["filename"], (n["width"], n["height"]), row["class"], max(across, 0) * max(down, 0))
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and abs(value) < 1e9 else None

@@ -1,0 +1,72 @@
+"""From any layout of labelled images to one table. Reads names, lists and tables; opens no image."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from tune_cnn.config import BoxesCsvData, FoldersData, ListsData
+from tune_cnn.data.boxes_csv import read_boxes_csv
+from tune_cnn.data.checks import split_faults
+from tune_cnn.data.folders import read_folders
+from tune_cnn.data.lists import read_lists
+from tune_cnn.data.places import DataRoot
+from tune_cnn.data.table import ImageIndex, Listing, Row, Skipped, Split, named_splits
+from tune_cnn.errors import DataError
+
+__all__ = ["ImageIndex", "Row", "Skipped", "read_index"]
+
+
+def read_index(data: FoldersData | BoxesCsvData | ListsData) -> ImageIndex:
+    """List every labelled image of a data set, with its class and split.
+
+    Splits written as fractions are not drawn here, because unreadable images have to be dropped first: their images
+    stand in `train` (see `tune_cnn.data.dataset`).
+
+    Raises:
+        DataError: everything wrong with the layout at once, or else everything wrong between the splits.
+    """
+    root = DataRoot(data.root)
+    if not root.path.is_dir():
+        what = "is a file, not a folder" if root.path.exists() else "is not there"
+        raise DataError(f"{root.path}: data.root {what}; write the folder that holds the images, or pass --data DIR")
+    try:
+        listing = _read(data, root)
+    except OSError as error:  # a folder without the right to look into it, a disk that is gone
+        raise DataError(f"{error.filename or root.path}: cannot be read: {error.strerror}") from error
+    _check(data, root, listing)
+    present = {entry.class_name for entry in listing.entries}
+    order = sorted(present) if listing.class_order is None else listing.class_order
+    classes = tuple(name for name in order if name in present)
+    unused = [name for name in order if name not in present]
+    if unused:
+        listing.warnings.append(f"{root.path}: classes without images were left out: {', '.join(unused)}")
+    label = {name: place for place, name in enumerate(classes)}
+    rows = sorted((Row(e.path, label[e.class_name], e.split) for e in listing.entries), key=lambda row: row.path)
+    return ImageIndex(root.path, classes, tuple(rows), tuple(listing.skipped), tuple(listing.warnings))
+
+
+def count_by_class(images: Iterable[tuple[Split, str]], splits: Iterable[Split]) -> Mapping[Split, Counter[str]]:
+    """Number of images by class for each of `splits`, from pairs of split and class."""
+    counts: dict[Split, Counter[str]] = {split: Counter() for split in splits}
+    for split, class_name in images:
+        counts[split][class_name] += 1
+    return counts
+
+
+def _read(data: FoldersData | BoxesCsvData | ListsData, root: DataRoot) -> Listing:
+    match data:
+        case FoldersData():
+            return read_folders(data, root)
+        case BoxesCsvData():
+            return read_boxes_csv(data, root)
+        case ListsData():
+            return read_lists(data, root)
+
+
+def _check(data: FoldersData | BoxesCsvData | ListsData, root: DataRoot, listing: Listing) -> None:
+    """Raise what is wrong with the layout; only if it is sound do the splits have anything to say."""
+    if listing.faults:
+        raise DataError(listing.faults)
+    counts = count_by_class(((e.split, e.class_name) for e in listing.entries), named_splits(data.splits))
+    faults = split_faults(counts)
+    if faults:
+        raise DataError(f"{root.path}: {fault}" for fault in faults)

@@ -1,0 +1,101 @@
+"""Use a saved model: score it on a split, or ask it about single images."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tune_cnn.config import TrialConfig
+from tune_cnn.data.dataset import SplitImages, open_data
+from tune_cnn.data.decode import UndecodableError, decode_image, fit_image
+from tune_cnn.errors import DataError
+from tune_cnn.models.saved import ModelCard, load_model
+from tune_cnn.results.scores import Counts
+from tune_cnn.training.batches import Batches, best_device
+from tune_cnn.training.loop import evaluate
+from tune_cnn.training.objective import classification_objective
+from tune_cnn.yaml_files import load_model as load_config
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a model did on one split."""
+
+    split: str
+    images: int
+    scores: Mapping[str, float]
+    """loss, accuracy, balanced_accuracy, macro_f1."""
+    confusion: Counts
+    """(C, C) counts, rows true, columns predicted."""
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one image: classes with probabilities, likeliest first; or why it could not say."""
+
+    path: Path
+    ranking: tuple[tuple[str, float], ...]
+    error: str = ""
+
+
+def evaluate_model(folder: Path, *, data_root: Path | None, splits: Sequence[str], cache_dir: Path) -> list[Evaluation]:
+    """Score a saved model on splits of the data it was made with, or of the same layout elsewhere.
+
+    Args:
+        folder: a model folder.
+        data_root: where the data are now; None where the model's config says.
+        splits: val, test or train; one the data lack is left out.
+        cache_dir: where decoded images are kept.
+    Raises:
+        DataError: the data cannot be used, or have other classes than the model.
+    """
+    model, card = load_model(folder)
+    config = load_config(folder / "config.yaml", TrialConfig)
+    section = config.data if data_root is None else config.data.model_copy(update={"root": str(data_root)})
+    data = open_data(section, card.image, cache_dir=cache_dir)
+    if data.classes != card.classes:
+        raise DataError(f"{section.root}: has the classes {_names(data.classes)}, but the model was made for {_names(card.classes)}")
+    device = best_device()
+    model.to(device)
+    found = [(split, data.splits[split]) for split in splits if split in data.splits]
+    objective = classification_objective(config.training, [1] * len(card.classes))
+    # The batches of the training: with others, the last digits of a sum would differ from the table's.
+    size = config.training.batch_size
+    counters = [(name, split, evaluate(model, _batches(split, card, size, device), objective)) for name, split in found]
+    return [
+        Evaluation(name, len(split.labels), counter.scores(), counter.confusion(), card.classes)
+        for name, split, counter in counters
+    ]
+
+
+def predict(folder: Path, images: Iterable[Path]) -> Iterator[Prediction]:
+    """Ask a saved model about image files, one after the other; a file that cannot be read gets its reason."""
+    model, card = load_model(folder)
+    device = best_device()
+    model.to(device)
+    for path in images:
+        try:
+            pixels = fit_image(
+                decode_image(path.read_bytes(), max_megapixels=card.image.max_megapixels), card.image.px, card.image.fit
+            )
+        except (OSError, UndecodableError) as error:
+            yield Prediction(path, (), error=str(error))
+            continue
+        one = SplitImages(pixels[None], np.zeros(1, np.int64), (path.name,))
+        batch, _ = next(_batches(one, card, 1, device).in_order())
+        with torch.inference_mode():
+            shares = torch.softmax(model(batch)[0].double(), dim=0).tolist()
+        ranking = sorted(zip(card.classes, shares, strict=True), key=lambda pair: -pair[1])
+        yield Prediction(path, tuple(ranking))
+
+
+def _batches(split: SplitImages, card: ModelCard, batch_size: int, device: torch.device) -> Batches:
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (card.mean, card.std))
+    return Batches(split.images, split.labels, batch_size, device, mean, std)
+
+
+def _names(classes: Sequence[str]) -> str:
+    return f"{len(classes)} ({', '.join(classes[:5])}{', …' if len(classes) > 5 else ''})"  # noqa: PLR2004

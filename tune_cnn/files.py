@@ -1,0 +1,76 @@
+"""Files and folders that appear whole or not at all, and survive a power cut once they have appeared."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def write_whole(path: Path, data: bytes | str) -> None:
+    """Write a file under a temporary name in the same folder, sync it, and rename it into place.
+
+    Text is written as UTF-8. A reader sees the old content or the new one, never a part.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; the old file still stands.
+    """
+    with replaced(path) as part:
+        part.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; it takes the place of `path` if the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        part.chmod(0o644)  # mkstemp makes private files; results are meant to be read by the group
+        sync(part)
+        part.replace(path)
+        sync(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder to fill; it becomes `path` if the block ends without an error.
+
+    Raises:
+        OSError: `path` exists and is not an empty folder, or the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    try:
+        yield part
+        part.chmod(0o755)
+        for file in part.rglob("*"):
+            sync(file)
+        sync(part)
+        part.rename(path)
+        sync(path.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def point_to(link: Path, target: Path) -> None:
+    """Let the symbolic link `link` name `target` from one moment to the next, by a path relative to the link's folder."""
+    part = link.with_name(f".{link.name}.{os.getpid()}.part")
+    part.unlink(missing_ok=True)
+    part.symlink_to(os.path.relpath(target, link.parent))
+    part.replace(link)
+    sync(link.parent)
+
+
+def sync(path: Path) -> None:
+    """Ask the system to bring a file or a folder's entries to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,156 @@
+"""What is known of each backbone without importing torch or timm: read from `backbones.csv`, made by `make backbones`.
+
+A space file can so be checked in milliseconds: names, freeze depths, weights that exist at all.
+"""
+
+import csv
+import difflib
+import fnmatch
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+from tune_cnn.config import ModelConfig
+from tune_cnn.errors import SpaceFileError
+from tune_cnn.models.freeze import UnitLine, frozen_units
+
+COLUMNS = ("name", "parameters", "features", "px", "least_px", "weights", "units")
+TABLE = files("tune_cnn.models") / "backbones.csv"
+
+
+@dataclass(frozen=True)
+class BackboneFacts:
+    """One row of the table: a convolutional network of timm."""
+
+    name: str
+    """As written, with the tag of its weights if one was."""
+    architecture: str
+    """Without a tag."""
+    tags: tuple[str, ...]
+    """Pretrained weights on the model hub, timm's default first; empty if there are none as safetensors."""
+    hub_id: str | None
+    """Where on the model hub the weights of the written (or first) tag are; None if there are none."""
+    parameters: int
+    """Without a classifier."""
+    features: int
+    """Width of the pooled output."""
+    px: int
+    """Input size it was made for."""
+    least_px: int
+    """Smallest of the tried input sizes that it can take."""
+    line: UnitLine
+
+
+def facts(name: str) -> BackboneFacts:
+    """Look a backbone up by its timm name, with or without a tag (`resnet50`, `resnet50.a1_in1k`).
+
+    Raises:
+        SpaceFileError: no such backbone, or no such tag; with the nearest names.
+    """
+    architecture, dot, tag = name.partition(".")
+    row = _rows().get(architecture)
+    if row is None:
+        raise SpaceFileError(_unknown(name, architecture))
+    weights = _weights(row)
+    if dot and tag not in weights:
+        raise SpaceFileError(_unknown_tag(name, architecture, tuple(weights)))
+    return BackboneFacts(
+        name=name,
+        architecture=architecture,
+        tags=tuple(weights),
+        hub_id=weights[tag] if dot else next(iter(weights.values()), None),
+        parameters=int(row["parameters"]),
+        features=int(row["features"]),
+        px=int(row["px"]),
+        least_px=int(row["least_px"]),
+        line=line_from_text(row["units"]),
+    )
+
+
+def known_backbones() -> tuple[str, ...]:
+    """Give all names in the table, without tags, in the order that a person would sort them."""
+    return tuple(_rows())
+
+
+def nearest(name: str, count: int = 3) -> tuple[str, ...]:
+    """Give up to `count` known names that resemble `name`, most alike first; none if nothing does."""
+    plain = re.sub(r"[^a-z0-9]", "", name.lower())
+    starting = [each for each in known_backbones() if plain and each.replace("_", "").startswith(plain)]
+    # A name without its number is as like to `lite4` as to `lite0`: the first of the shortest is the likeliest.
+    starting.sort(key=len)
+    alike = difflib.get_close_matches(name.lower(), known_backbones(), n=count, cutoff=0.6)
+    return tuple(dict.fromkeys((*starting, *alike)))[:count]
+
+
+def find(pattern: str = "*") -> tuple[BackboneFacts, ...]:
+    """Give the backbones whose name matches a shell pattern, or contains the text if it holds no `*`, `?` or `[`."""
+    glob = pattern.lower() if re.search(r"[*?\[]", pattern) else f"*{pattern.lower()}*"
+    return tuple(facts(name) for name in known_backbones() if fnmatch.fnmatchcase(name, glob))
+
+
+def model_faults(model: ModelConfig) -> list[str]:
+    """Say what no backbone can do: unknown names, weights that do not exist, a freeze depth beyond the backbone.
+
+    Returns:
+        A line each, without place; empty if the model can be built.
+    """
+    try:
+        backbone = facts(model.backbone)
+    except SpaceFileError as error:
+        return list(error.faults)
+    try:
+        frozen_units(model.freeze, backbone.line, backbone.name)
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def line_to_text(line: UnitLine) -> str:
+    """Write a line of units: weight layers each, `@stride` where it changes: `1@2 0 3 3@4`."""
+    before = (None, *line.strides)
+    units = zip(line.weight_layers, line.strides, before, strict=False)
+    return " ".join(f"{layers}" if stride == last else f"{layers}@{stride}" for layers, stride, last in units)
+
+
+def line_from_text(text: str) -> UnitLine:
+    """Read what `line_to_text` wrote."""
+    layers, strides = [], []
+    stride = ""
+    for unit in text.split():
+        count, _, changed = unit.partition("@")
+        stride = changed or stride
+        layers.append(int(count))
+        strides.append(int(stride))
+    return UnitLine(tuple(layers), tuple(strides))
+
+
+def weights_to_text(architecture: str, weights: Mapping[str, str]) -> str:
+    """Write tags with their places on the hub, `tag` or, where it is not timm's own, `tag=place`."""
+    usual = {tag: f"timm/{architecture}.{tag}" for tag in weights}
+    return " ".join(tag if weights[tag] == usual[tag] else f"{tag}={weights[tag]}" for tag in weights)
+
+
+def _weights(row: Mapping[str, str]) -> dict[str, str]:
+    parts = [text.partition("=") for text in row["weights"].split()]
+    return {tag: place or f"timm/{row['name']}.{tag}" for tag, _, place in parts}
+
+
+@functools.cache
+def _rows() -> dict[str, dict[str, str]]:
+    with TABLE.open(encoding="utf-8") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def _unknown(name: str, architecture: str) -> str:
+    near = nearest(architecture)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "`tune-cnn backbones` lists all"
+    return f"unknown backbone {name!r}; {hint}"
+
+
+def _unknown_tag(name: str, architecture: str, tags: tuple[str, ...]) -> str:
+    written = name.partition(".")[2]
+    near = difflib.get_close_matches(written, tags, n=1) or tags[:1]
+    hint = f"write {architecture}.{near[0]}, or {architecture} alone" if near else f"write {architecture} alone"
+    return f"{architecture} has no weights tagged {written!r}; {hint}"

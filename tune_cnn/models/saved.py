@@ -1,0 +1,102 @@
+"""A trained model as a folder: model.safetensors, model.json (all that is needed to use it), config.yaml."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from tune_cnn.config import ImageConfig, ListOf, Metric, ModelConfig, Section, TrialConfig
+from tune_cnn.errors import RunFolderError
+from tune_cnn.files import write_whole
+from tune_cnn.models.classifier import Classifier, build_classifier
+from tune_cnn.yaml_files import write_yaml
+
+Channels = Annotated[ListOf[float], Field(min_length=3, max_length=3)]
+
+
+class ModelCard(Section):
+    """What model.json says: enough to rebuild the network, feed it and name what it answers."""
+
+    format: Literal[1] = 1
+    task: Literal["classification"]
+    model: ModelConfig
+    image: ImageConfig
+    classes: ListOf[str]
+    mean: Channels
+    """Of the pixels in [0, 1], subtracted from each channel (red, green, blue)."""
+    std: Channels
+    metric: Metric
+    score: float
+    epoch: int
+    seed: int
+    sha256: str
+    """Of model.safetensors."""
+
+
+def save_model(folder: Path, model: Classifier, config: TrialConfig, *, classes: tuple[str, ...], metric: Metric, score: float, epoch: int) -> None:
+    """Write a model into a folder that nobody reads yet (see `tune_cnn.files.new_folder`)."""
+    weights = save(cpu_copy(model))
+    mean, std = model.preprocessing
+    card = ModelCard(
+        task=config.task,
+        model=config.model.model_copy(update={"weights_file": None}),
+        image=config.image,
+        classes=classes,
+        mean=mean,
+        std=std,
+        metric=metric,
+        score=score,
+        epoch=epoch,
+        seed=config.seed,
+        sha256=hashlib.sha256(weights).hexdigest(),
+    )
+    write_whole(folder / "model.safetensors", weights)
+    write_whole(folder / "model.json", json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
+    write_yaml(folder / "config.yaml", config.model_dump(mode="json"))
+
+
+def load_model(folder: Path) -> tuple[Classifier, ModelCard]:
+    """Read a model back, in eval mode on the CPU.
+
+    Raises:
+        RunFolderError: the folder is not one that `save_model` wrote, or it is damaged.
+    """
+    card = _read_card(folder / "model.json")
+    file = folder / "model.safetensors"
+    if not file.is_file():
+        raise RunFolderError(f"{file}: no such file; a model folder holds model.safetensors beside model.json")
+    data = file.read_bytes()
+    if hashlib.sha256(data).hexdigest() != card.sha256:
+        raise RunFolderError(f"{file}: damaged, its SHA-256 is not the one that model.json names")
+    model = build_classifier(card.model.model_copy(update={"weights": "none"}), len(card.classes))
+    try:
+        model.load_state_dict(load(data))
+    except (RuntimeError, SafetensorError) as error:
+        raise RunFolderError(f"{file}: does not hold the network that model.json describes: {error}") from error
+    return model.eval(), card
+
+
+def cpu_copy(module: nn.Module) -> dict[str, Tensor]:
+    """Copy a module's state to the CPU, safe from further training."""
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in module.state_dict().items()}
+
+
+def _read_card(file: Path) -> ModelCard:
+    if not file.is_file():
+        raise RunFolderError(f"{file}: no such file; give a model folder such as runs/NAME/best")
+    try:
+        return ModelCard.model_validate(json.loads(file.read_bytes()))
+    except (ValidationError, ValueError) as error:
+        raise RunFolderError(f"{file}: not a model description of tune-cnn: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        fault = error.errors()[0]
+        return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+    return str(error)

@@ -1,0 +1,176 @@
+"""What a run leaves behind: the records of epochs and trials, and the names of files and columns. Nowhere else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Scalar = None | bool | int | float | str
+State = Literal["complete", "stopped", "failed", "running"]
+
+SPLIT_SCORES = ("accuracy", "balanced_accuracy", "macro_f1")
+FACTS = ("parameters", "trainable_parameters", "model_mb", "peak_memory_mb", "frozen_units")
+LEADERBOARD_HEAD = ("rank", "trial", "state", "score", "best_epoch", "epochs", "seconds")
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch of one trial. `scores` holds train_loss, val_loss and, for each split, the scores of `SPLIT_SCORES`."""
+
+    epoch: int
+    """Counted from 1."""
+    seconds: float
+    lr: float
+    """The learning rate of the head in the epoch's last step."""
+    frozen_units: int
+    score: float
+    """What the search ranks by; higher is better."""
+    scores: Mapping[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """Give plain data that `from_json` reads back."""
+        return {**self.__dict__, "scores": dict(self.scores)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "EpochRecord":
+        """Read what `as_json` gave."""
+        return cls(**data)
+
+    def row(self) -> dict[str, float]:
+        """Give the columns of epochs.csv after `trial`."""
+        return {"epoch": self.epoch, "seconds": self.seconds, "lr": self.lr, "frozen_units": self.frozen_units, **self.scores}
+
+
+@dataclass(frozen=True)
+class TrialFacts:
+    """What a trial costs and how much of it stands still; read from the live model."""
+
+    parameters: int
+    trainable_parameters: int
+    model_mb: float
+    frozen_units: int
+    units: int
+    device: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Give plain data that `TrialFacts(**data)` reads back."""
+        return dict(self.__dict__)
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial as the tables show it, whatever became of it."""
+
+    trial: int
+    state: State
+    seed: int
+    values: Mapping[str, Scalar]
+    """Every searched parameter of this trial, by its dotted name; those of branches not taken are absent."""
+    epochs: tuple[EpochRecord, ...] = ()
+    facts: TrialFacts | None = None
+    peak_memory_mb: float | None = None
+    reason: str = ""
+    """Why it was stopped or failed; empty otherwise."""
+    data: str = ""
+    """The fingerprint of the images it saw."""
+    test: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def best(self) -> EpochRecord | None:
+        """The epoch with the highest score, the earliest of equals; None for a failed trial or one without an epoch."""
+        if self.state == "failed" or not self.epochs:
+            return None
+        return max(self.epochs, key=lambda epoch: (epoch.score, -epoch.epoch))
+
+    @property
+    def seconds(self) -> float:
+        """The time spent in epochs."""
+        return sum(epoch.seconds for epoch in self.epochs)
+
+
+@dataclass(frozen=True)
+class TrialFolder:
+    """The files of one trial."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The complete, runnable config."""
+        return self.path / "config.yaml"
+
+    @property
+    def effective(self) -> Path:
+        """What the live objects hold."""
+        return self.path / "effective.yaml"
+
+    @property
+    def log(self) -> Path:
+        """The trial's own output."""
+        return self.path / "trial.log"
+
+    @property
+    def error(self) -> Path:
+        """The traceback of a failed trial."""
+        return self.path / "error.txt"
+
+    @property
+    def last(self) -> Path:
+        """The whole state after the last epoch."""
+        return self.path / "last"
+
+    @property
+    def best(self) -> Path:
+        """The best epoch's model."""
+        return self.path / "best"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one search."""
+
+    path: Path
+
+    @property
+    def space(self) -> Path:
+        """The space as it was resolved."""
+        return self.path / "space.yaml"
+
+    @property
+    def run(self) -> Path:
+        """Versions, seed, data fingerprint, device, command."""
+        return self.path / "run.json"
+
+    @property
+    def study(self) -> Path:
+        """The truth."""
+        return self.path / "study.db"
+
+    @property
+    def leaderboard(self) -> Path:
+        """One row per trial, best first."""
+        return self.path / "leaderboard.csv"
+
+    @property
+    def epochs(self) -> Path:
+        """One row per trial and epoch."""
+        return self.path / "epochs.csv"
+
+    @property
+    def skipped(self) -> Path:
+        """One row per image that was left out, with the reason."""
+        return self.path / "skipped.csv"
+
+    @property
+    def best(self) -> Path:
+        """The best trial's model; a link that always names a whole folder."""
+        return self.path / "best"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one driver of this folder."""
+        return self.path / ".driver.lock"
+
+    def trial(self, number: int) -> TrialFolder:
+        """Give the folder of one trial, whether it exists or not."""
+        return TrialFolder(self.path / "trials" / f"{number:04d}")

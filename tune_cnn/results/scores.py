@@ -1,0 +1,66 @@
+"""Scores from confusion counts. Counts add up over batches; scores do not, so only counts are accumulated.
+
+Definitions are those of scikit-learn, and the tests hold them against it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """How well one class is told from the rest; NaN where nothing was there to be counted."""
+
+    name: str
+    support: int
+    """Images that truly belong to the class."""
+    precision: float
+    sensitivity: float
+    """Also called recall."""
+    specificity: float
+
+
+def split_scores(confusion: Counts) -> dict[str, float]:
+    """Sum up a confusion matrix.
+
+    Args:
+        confusion: (C, C) counts, rows true, columns predicted.
+    Returns:
+        accuracy; balanced_accuracy, the mean recall of the classes that occur; macro_f1, the mean F1 of the classes
+        that occur or were predicted. All NaN if nothing was counted.
+    """
+    hits, true, predicted = _margins(confusion)
+    if not true.sum():
+        return {"accuracy": np.nan, "balanced_accuracy": np.nan, "macro_f1": np.nan}
+    seen, occurs = true + predicted > 0, true > 0
+    return {
+        "accuracy": float(hits.sum() / true.sum()),
+        "balanced_accuracy": float(np.mean(hits[occurs] / true[occurs])),
+        "macro_f1": float(np.mean(2 * hits[seen] / (true + predicted)[seen])),
+    }
+
+
+def class_scores(confusion: Counts, classes: tuple[str, ...]) -> tuple[ClassScores, ...]:
+    """Give precision, sensitivity and specificity of each class against the rest.
+
+    Args:
+        confusion: (C, C) counts, rows true, columns predicted.
+        classes: C names.
+    """
+    hits, true, predicted = _margins(confusion)
+    rest = true.sum() - true
+    rejected = rest - (predicted - hits)
+    columns = zip(classes, true, _share(hits, predicted), _share(hits, true), _share(rejected, rest), strict=True)
+    return tuple(ClassScores(name, int(n), float(p), float(r), float(s)) for name, n, p, r, s in columns)
+
+
+def _margins(confusion: Counts) -> tuple[Counts, Counts, Counts]:
+    return np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+
+
+def _share(part: Counts, whole: Counts) -> NDArray[np.float64]:
+    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)

@@ -1,0 +1,39 @@
+"""CSV files that can be opened in a spreadsheet without running what is in them."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tune_cnn.files import write_whole
+
+# A spreadsheet takes a text cell that begins with one of these for a formula.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows whole or not at all. Floats keep all their digits; what is missing, None or NaN is an empty cell."""
+    write_whole(path, csv_text(columns, rows))
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Give the text of a CSV file; without rows, its header alone."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([cell(column) for column in columns])
+    writer.writerows([cell(row.get(column)) for column in columns] for row in rows)
+    return text.getvalue()
+
+
+def cell(value: Any) -> str:
+    """Give the text of one cell, defused where a spreadsheet would run it as a formula."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    text = "".join(mark if mark.isprintable() or mark in "\t\n" else "�" for mark in str(value))
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

@@ -1,0 +1,55 @@
+"""`tune-cnn check`: the resolved space, what is doubtful in it, and a look at the data."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from tune_cnn.data.dataset import ImageData, open_data, summary
+from tune_cnn.space.lint import lint
+from tune_cnn.space.schema import Space
+
+
+def check_space(space: Space, console: Console, *, cache_dir: Path) -> None:
+    """Print what a search of this space would do, and every warning. Trains nothing.
+
+    Raises:
+        DataError: the data cannot be used.
+    """
+    _print_parameters(space, console)
+    config = space.config(space.tree_of(space.defaults()).tree, seed=space.search.seed, cpu_threads=1, weights_file=None)
+    data = open_data(config.data, config.image, cache_dir=cache_dir)
+    _print_data(data, console)
+    sizes = {name: len(split.labels) for name, split in data.splits.items()}
+    for warning in lint(space, train_images=sizes["train"], val_images=sizes["val"]):
+        console.print(Text(f"warning [{warning.id}]: {warning.text}"), soft_wrap=True)
+    for text in data.warnings:
+        console.print(Text(f"warning [data]: {text}"), soft_wrap=True)
+    console.print(Text(f"{space.path}: fine"), soft_wrap=True)
+
+
+def _print_parameters(space: Space, console: Console) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("parameter", "domain", "default", "only where"):
+        table.add_column(column, overflow="fold")
+    for parameter in space.parameters:
+        where = ", ".join(f"{key}={label}" for key, label in parameter.conditions)
+        table.add_row(*map(escape, (parameter.name, parameter.domain.text, str(parameter.default), where)))
+    search = space.search
+    console.print(Text(f"{space.name}: {space.task}, {search.trials} trials for the best {search.metric}"), soft_wrap=True)
+    console.print(table)
+
+
+def _print_data(data: ImageData, console: Console) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("class", overflow="fold")
+    for name in data.splits:
+        table.add_column(name, justify="right")
+    for count in summary(data):
+        table.add_row(escape(count.class_name), *(str(getattr(count, name)) for name in data.splits))
+    table.add_row("all", *(str(len(split.labels)) for split in data.splits.values()))
+    console.print(table)
+    for skipped in data.skipped:
+        console.print(Text(f"skipped {skipped.path} ({skipped.split}): {skipped.reason}"), soft_wrap=True)

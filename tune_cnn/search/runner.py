@@ -1,0 +1,230 @@
+"""Ray Tune executes what a session proposes. The only importer of Ray.
+
+Ray is told as little as possible: a job goes out, a small message per epoch comes back. What was tried and how it went is
+the session's business and stands in study.db; Ray's own experiment state lives in a temporary folder and is thrown away.
+"""
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+# Ray reads these when it is imported.
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # its CSV, JSON and TensorBoard files are a second, worse truth
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that ends without an epoch must not end the search
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "30",  # a slow thread of a stopped trial would fail the next one on its worker
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt ends the driver at once: every trial's last epoch is on disk already
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.items()})
+
+import ray  # noqa: E402
+from ray import tune  # noqa: E402
+from ray.tune.callback import Callback  # noqa: E402
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
+from ray.tune.search import Searcher  # noqa: E402
+
+from tune_cnn.config import Metric, PerTrial, TrialConfig  # noqa: E402
+from tune_cnn.errors import InputError, SearchError  # noqa: E402
+from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder  # noqa: E402
+from tune_cnn.search.session import Job, SearchSession  # noqa: E402
+
+
+_MESSAGE = "tune_cnn"
+
+
+@dataclass(frozen=True)
+class Slots:
+    """What the machine or cluster offers to trials."""
+
+    cpus: float
+    gpus: float
+    per_trial_cpus: float
+    per_trial_gpus: float
+    concurrent: int
+
+
+@contextmanager
+def ray_running(address: str | None) -> Iterator[None]:
+    """Start Ray on this machine alone, or join the cluster at `address`; leave nothing behind.
+
+    Raises:
+        SearchError: the cluster cannot be reached.
+    """
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    scratch = Path(tempfile.mkdtemp(prefix="tc-")) if address is None else None  # short: socket paths end at 107 letters
+    try:
+        if scratch:
+            # "local" says: never join whatever Ray happens to run on this host.
+            ray.init(
+                address="local",
+                num_cpus=len(os.sched_getaffinity(0)),
+                object_store_memory=128 * 2**20,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=str(scratch),
+            )
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except ConnectionError as error:
+        raise SearchError(f"no Ray cluster at {address!r}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        if scratch:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def slots(per_trial: PerTrial, concurrent: int | None) -> Slots:
+    """Share the running cluster's resources out to trials. Where there is no GPU at all, trials run on CPUs.
+
+    Raises:
+        InputError: one trial asks for more than there is.
+    """
+    there = ray.cluster_resources()
+    cpus, gpus = float(there.get("CPU", 0)), float(there.get("GPU", 0))
+    asked_gpus = (1.0 if per_trial.gpus is None else per_trial.gpus) if gpus else 0.0
+    fits = [int(cpus / per_trial.cpus)] + ([int(gpus / asked_gpus)] if asked_gpus else [])
+    if min(fits) < 1:
+        raise InputError(
+            f"a trial asks for {per_trial.cpus:g} CPUs and {asked_gpus:g} GPUs, but there are only {cpus:g} and {gpus:g}; "
+            "write less with --cpus-per-trial and --gpus-per-trial"
+        )
+    return Slots(cpus, gpus, per_trial.cpus, asked_gpus, min([*fits, concurrent or fits[0]]))
+
+
+def run_search(session: SearchSession, offered: Slots, *, metric: Metric, cache_dir: Path) -> None:
+    """Run proposed trials until there are no more.
+
+    Raises:
+        SearchError: Ray could not go on.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix="tune-cnn-"))
+    trainable = tune.with_resources(
+        tune.with_parameters(_trainable, metric=metric, cache_dir=str(cache_dir)),
+        {"CPU": offered.per_trial_cpus, "GPU": offered.per_trial_gpus},
+    )
+    proposals = _Proposals(session)
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=proposals,
+            scheduler=_Judge(session, proposals),
+            num_samples=-1,
+            max_concurrent_trials=offered.concurrent,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+            trial_name_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=tune.RunConfig(
+            name=session.run.path.name, storage_path=str(scratch), verbose=0, callbacks=[_Ends(session, proposals)]
+        ),
+    )
+    try:
+        tuner.fit()
+    except tune.TuneError as error:
+        raise SearchError(f"Ray could not go on: {error}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _trainable(config: dict[str, Any], *, metric: Metric, cache_dir: str) -> None:
+    """Run one job on a worker; Ray's function interface."""
+    from tune_cnn.trial import run_trial  # here, so that the driver need not import torch to speak to Ray
+
+    folder = TrialFolder(Path(config["folder"]))
+    trial_config = TrialConfig.model_validate(config["config"])
+
+    def on_epoch(epoch: EpochRecord, facts: TrialFacts, peak_memory_mb: float | None) -> None:
+        message = {"epoch": epoch.as_json(), "facts": facts.as_json(), "peak_memory_mb": peak_memory_mb}
+        tune.report({_MESSAGE: json.dumps(message)})  # as text, because Ray flattens what is nested
+
+    run_trial(trial_config, folder, metric=metric, cache_dir=Path(cache_dir), on_epoch=on_epoch)
+
+
+class _StaysInDriver:
+    """Keeps the session out of the pickles that Ray writes of its parts for a restore that we never ask for."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+        return self
+
+
+class _Proposals(_StaysInDriver, Searcher):  # type: ignore[misc]
+    """Ray's way of asking for the next configuration."""
+
+    def __init__(self, session: SearchSession) -> None:
+        super().__init__()
+        self._session = session
+        self.jobs: dict[str, Job] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        job = self._session.propose()
+        if job is None:
+            return str(Searcher.FINISHED)
+        self.jobs[trial_id] = job
+        return {"number": job.number, "config": job.config.model_dump(mode="json"), "folder": str(job.folder)}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: `_Ends` knows whether a trial failed, and why."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the truth is study.db."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the truth is study.db."""
+
+
+class _Judge(_StaysInDriver, FIFOScheduler):  # type: ignore[misc]
+    """Ray's way of asking whether a trial may go on."""
+
+    def __init__(self, session: SearchSession, proposals: _Proposals) -> None:
+        super().__init__()
+        self._session, self._proposals = session, proposals
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if _MESSAGE not in result:  # Ray's own word that a trial is done
+            return str(TrialScheduler.CONTINUE)
+        message = json.loads(result[_MESSAGE])
+        epoch, facts = EpochRecord.from_json(message["epoch"]), TrialFacts(**message["facts"])
+        number = self._proposals.jobs[trial.trial_id].number
+        goes_on = self._session.on_epoch(number, epoch, facts, message["peak_memory_mb"])
+        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
+
+
+class _Ends(_StaysInDriver, Callback):  # type: ignore[misc]
+    """Ray's way of telling that a trial has ended."""
+
+    def __init__(self, session: SearchSession, proposals: _Proposals) -> None:
+        self._session, self._proposals = session, proposals
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._session.on_end(self._proposals.jobs[trial.trial_id].number, None)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        job = self._proposals.jobs[trial.trial_id]
+        self._session.on_end(job.number, _failure(TrialFolder(job.folder)))
+
+
+def _failure(folder: TrialFolder) -> str:
+    """Give the last line of a trial's traceback; a worker that died could not write one."""
+    if not folder.error.exists():
+        return "the worker process died (killed, or out of memory)"
+    lines = folder.error.read_text().strip().splitlines()
+    first = next((line for line in lines[1:] if line and not line[0].isspace()), lines[-1])
+    return first.rpartition("tune_cnn.errors.")[2]

@@ -1,0 +1,138 @@
+"""What a search shows: a header, a live table on a terminal or plain lines in a pipe, and the end of the matter."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console, Group
+from rich.live import Live as LiveDisplay
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from tune_cnn.results.leaderboard import ranked
+from tune_cnn.results.records import TrialRecord
+from tune_cnn.search.session import SearchSession
+
+
+class Screen:
+    """Everything a search prints goes through here; to a terminal as a table that moves, else as lines that stay."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._session: SearchSession | None = None
+
+    def lines(self, facts: Mapping[str, str]) -> None:
+        """Print a header of names and facts."""
+        width = max(map(len, facts), default=0)
+        for name, fact in facts.items():
+            self.console.print(Text(f"{name:<{width}}  {fact}"), soft_wrap=True)
+
+    def event(self, text: str) -> None:
+        """Print a line as it happens; on a terminal the live table shows trials that begin already."""
+        if not self.console.is_terminal:
+            self.console.print(Text(text + self._standing()), soft_wrap=True)
+        elif not text.endswith("begins"):
+            self.console.print(Text(text), soft_wrap=True)
+
+    @contextmanager
+    def watching(self, session: SearchSession) -> Iterator[None]:
+        """Show the session while the block runs."""
+        self._session = session
+        if not self.console.is_terminal:
+            yield
+            return
+        with LiveDisplay(console=self.console, get_renderable=lambda: live_view(session), refresh_per_second=2, transient=True):
+            yield
+
+    def _standing(self) -> str:
+        session = self._session
+        if session is None:
+            return ""
+        ended = sum(record.state != "running" for record in list(session.records.values()))
+        return f"  [{ended}/{session.space.search.trials}, {_clock(session.elapsed_seconds)}{_eta_text(session)}]"
+
+
+def live_view(session: SearchSession) -> Group:
+    """Give the running trials and one line of standing."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("trial", "epoch", "score", "best", "values"):
+        table.add_column(column, no_wrap=True, overflow="ellipsis")
+    for live in list(session.running.values()):
+        last = live.epochs[-1] if live.epochs else None
+        score, best = (f"{last.score:.4f}", f"{live.best_score:.4f}") if last else ("", "")
+        values = session.records[live.job.number].values
+        row = (str(live.job.number), f"{len(live.epochs)}/{live.job.config.training.epochs}", score, best, values_text(values))
+        table.add_row(*map(escape, row))
+    return Group(table, Text(standing(session)))
+
+
+def standing(session: SearchSession) -> str:
+    """Say in one line how far the search is."""
+    records = list(session.records.values())
+    count = {state: sum(record.state == state for record in records) for state in ("complete", "stopped", "failed")}
+    best = next((record for record in ranked(records) if record.best), None)
+    best_text = f"best {best.best.score:.4f} (trial {best.trial})" if best and best.best else "no score yet"
+    counts = ", ".join(f"{number} {state}" for state, number in count.items())
+    return f"{counts} of {session.space.search.trials} · {best_text} · {_clock(session.elapsed_seconds)}{_eta_text(session)}"
+
+
+def eta_seconds(session: SearchSession) -> float | None:
+    """Estimate the time left from the trials that ended under this driver; None before the first has."""
+    ended = session.ended_here
+    if not ended:
+        return None
+    left = session.space.search.trials - sum(record.state != "running" for record in list(session.records.values()))
+    estimate = session.elapsed_seconds / ended * max(0, left)
+    return min(estimate, session.seconds_to_deadline)
+
+
+def leaderboard_table(rows: Sequence[Mapping[str, object]], columns: Iterable[str]) -> Table:
+    """Give a table of leaderboard rows for a terminal; long cells are cut, nothing in them is taken for markup."""
+    table = Table(box=None, pad_edge=False)
+    names = list(columns)
+    for name in names:
+        table.add_column(escape(name), no_wrap=True, overflow="ellipsis", max_width=32)
+    for row in rows:
+        table.add_row(*(escape(_short(row.get(name))) for name in names))
+    return table
+
+
+def values_text(values: Mapping[str, object]) -> str:
+    """Give sampled values in one line, by the last part of their names."""
+    return " ".join(f"{name.rpartition('.')[2]}={_short(value)}" for name, value in values.items())
+
+
+def top_rows(records: Iterable[TrialRecord]) -> list[dict[str, object]]:
+    """Give the rows of a short leaderboard, best first."""
+    return [
+        {
+            "rank": rank,
+            "trial": record.trial,
+            "state": record.state,
+            "score": record.best and record.best.score,
+            "test_accuracy": record.test.get("accuracy"),
+            "best_epoch": record.best and record.best.epoch,
+            "epochs": len(record.epochs),
+            "seconds": round(record.seconds, 1),
+            "values": values_text(record.values),
+        }
+        for rank, record in enumerate(ranked(records), start=1)
+    ]
+
+
+def _short(value: object) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _eta_text(session: SearchSession) -> str:
+    eta = eta_seconds(session)
+    return "" if eta is None else f", {_clock(eta)} left"

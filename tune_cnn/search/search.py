@@ -1,0 +1,217 @@
+"""A whole search, in the order it happens: check everything, search, score the best on the test split, say where things are."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from tune_cnn.config import TrialConfig
+from tune_cnn.data.dataset import ImageData, open_data
+from tune_cnn.errors import RunFolderError, SearchError
+from tune_cnn.evaluation import evaluate_model
+from tune_cnn.files import write_whole
+from tune_cnn.models.weights import resolve_weights
+from tune_cnn.results.confusion import write_confusion
+from tune_cnn.results.records import RunFolder
+from tune_cnn.results.tables import write_csv
+from tune_cnn.search import runner
+from tune_cnn.search.screen import Screen, leaderboard_table, top_rows
+from tune_cnn.search.session import SearchSession
+from tune_cnn.search.study import Study
+from tune_cnn.space.schema import Space
+from tune_cnn.yaml_files import write_yaml
+
+_PACKAGES = ("tune-cnn", "ray", "optuna", "torch", "torchvision", "timm", "albumentations", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class SearchPlaces:
+    """Where a search reads from and writes to."""
+
+    run: RunFolder
+    cache_dir: Path
+    weights_dir: Path | None = None
+    address: str | None = None
+    """Of a Ray cluster; None starts Ray on this machine."""
+
+
+def search(space: Space, places: SearchPlaces, screen: Screen, *, backbones: Sequence[tuple[str, str]], command: str) -> None:
+    """Run or continue a search to its end.
+
+    Args:
+        space: what to search.
+        places: where.
+        screen: what is shown.
+        backbones: every (backbone, weights) the space may draw.
+        command: how the user called it, for run.json.
+    Raises:
+        InputError: the space, the data, the weights or the run folder cannot be used; nothing was started.
+        SearchError: no trial gave a result, or too many failed for one cause.
+    """
+    with driver_lock(places.run):
+        default = space.config(space.tree_of(space.defaults()).tree, seed=space.search.seed, cpu_threads=1, weights_file=None)
+        data = open_data(default.data, default.image, cache_dir=places.cache_dir)
+        weights = {
+            pair: resolve_weights(*pair, weights_dir=places.weights_dir, cache_dir=places.cache_dir) for pair in backbones
+        }
+        _claim(places.run, space, data, command)
+        study = Study.open(places.run.study, space.search, defaults=space.defaults())
+        session = SearchSession(
+            space,
+            study,
+            places.run,
+            weights_files={pair: found.file for pair, found in weights.items()},
+            data=data.fingerprint,
+            on_event=screen.event,
+        )
+        screen.lines(_header(space, default, data, weights={" ".join(pair): found.source for pair, found in weights.items()}))
+        if session.over and not session.gave_up:
+            screen.lines({"finished": f"all {space.search.trials} trials are done; write --trials N for more"})
+        else:
+            _run(session, places, screen)
+        _conclude(session, places, screen)
+
+
+@contextmanager
+def driver_lock(run: RunFolder) -> Iterator[None]:
+    """Hold the run folder for this driver alone.
+
+    Raises:
+        RunFolderError: another driver is at work in it.
+    """
+    run.path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run.lock, timeout=0)
+    try:
+        with lock:
+            yield
+    except Timeout as error:
+        raise RunFolderError(f"{run.path}: another search is at work in this folder; wait for it, or write --name OTHER") from error
+
+
+def _claim(run: RunFolder, space: Space, data: ImageData, command: str) -> None:
+    """Write what the run folder is about, or make sure that it is about the same.
+
+    Raises:
+        RunFolderError: the folder holds another search.
+    """
+    if run.run.exists():
+        before = read_run(run)
+        if before["space_digest"] != space.digest():
+            raise RunFolderError(
+                f"{run.path}: holds another search, its space differs from this one (compare {run.space}); "
+                "write --name OTHER for a new run"
+            )
+        if before["data"] != data.fingerprint:
+            raise RunFolderError(
+                f"{run.path}: was searched on other images (fingerprint {before['data'][:12]}, now {data.fingerprint[:12]}); "
+                "write --name OTHER for a new run"
+            )
+    write_yaml(run.space, space.canonical())
+    write_csv(run.skipped, ["path", "split", "reason"], [vars(skipped) for skipped in data.skipped])
+    facts = {
+        "space_digest": space.digest(),
+        "data": data.fingerprint,
+        "seed": space.search.seed,
+        "command": command,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
+        "commit": _commit(space.base_dir),
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} CPUs, {device_name()}",
+    }
+    write_whole(run.run, json.dumps(facts, indent=2) + "\n")
+
+
+def read_run(run: RunFolder) -> dict[str, Any]:
+    """Read run.json.
+
+    Raises:
+        RunFolderError: there is none, or it is damaged.
+    """
+    try:
+        facts = json.loads(run.run.read_bytes())
+        if not {"space_digest", "data", "seed", "command"} <= set(facts):
+            raise ValueError("names are missing")
+    except FileNotFoundError as error:
+        raise RunFolderError(f"{run.run}: no such file; give a run folder that `tune-cnn search` wrote") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise RunFolderError(f"{run.run}: damaged ({error})") from error
+    return dict(facts)
+
+
+def device_name() -> str:
+    """Name the GPU of this machine, or say that there is none."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+
+
+def _run(session: SearchSession, places: SearchPlaces, screen: Screen) -> None:
+    search = session.space.search
+    with runner.ray_running(places.address):
+        offered = runner.slots(search.per_trial, search.concurrent)
+        screen.lines({"running": f"{offered.concurrent} trials at a time, each {offered.per_trial_cpus:g} CPUs and "
+                                 f"{offered.per_trial_gpus:g} GPUs, of {offered.cpus:g} and {offered.gpus:g}"})  # fmt: skip
+        with screen.watching(session):
+            runner.run_search(session, offered, metric=search.metric, cache_dir=places.cache_dir)
+    session.write_tables()
+
+
+def _conclude(session: SearchSession, places: SearchPlaces, screen: Screen) -> None:
+    """Score what was kept on the test split, once, and show the outcome."""
+    for record in session.kept():
+        if not record.test:
+            _score_on_test(session, record.trial, places)
+    session.write_tables()
+    rows = top_rows(session.records.values())[: session.space.search.keep]
+    screen.console.print(leaderboard_table(rows, [name for name in rows[0] if any(row[name] is not None for row in rows)] if rows else []))
+    screen.lines({"leaderboard": str(places.run.leaderboard), "best model": str(places.run.best)})
+    if session.gave_up:
+        raise SearchError(f"given up: five trials in a row failed alike: {session.gave_up}")
+    if not session.kept():
+        raise SearchError("no trial gave a score; see error.txt in the trials' folders")
+
+
+def _score_on_test(session: SearchSession, number: int, places: SearchPlaces) -> None:
+    folder = session.run.trial(number)
+    for evaluation in evaluate_model(folder.best, data_root=None, splits=["test"], cache_dir=places.cache_dir):
+        write_confusion(folder.path, "test", evaluation.confusion, evaluation.classes)
+        session.note_test(number, evaluation.scores)
+
+
+def _header(space: Space, default: TrialConfig, data: ImageData, *, weights: Mapping[str, str]) -> dict[str, str]:
+    search = space.search
+    sizes = ", ".join(f"{len(split.labels)} {name}" for name, split in data.splits.items())
+    asha = f"ASHA, {search.asha.grace_epochs} epochs' grace, best 1/{search.asha.reduction}" if search.asha else "none"
+    budget = f"{search.trials} trials of at most {default.training.epochs} epochs"
+    return {
+        "search": f"{space.name}, {len(space.parameters)} parameters",
+        "data": f"{default.data.root}: {sizes} images, {len(data.classes)} classes, {len(data.skipped)} skipped",
+        "weights": "; ".join(f"{pair}: {source}" for pair, source in weights.items()),
+        "device": device_name(),
+        "sampler": f"{search.sampler}, seed {search.seed}, {search.random_trials} trials at random first",
+        "scheduler": asha,
+        "budget": budget + (f", {search.hours:g} hours" if search.hours else ""),
+        "metric": search.metric,
+    }
+
+
+def _commit(folder: Path) -> str | None:
+    """Name the git commit of the space's project; None outside a checkout."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    found = subprocess.run(  # noqa: S603 - a fixed command line, no shell
+        [git, "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or None

@@ -1,0 +1,165 @@
+"""The truth of a search: Optuna's study in a SQLite file, written by the driver alone. The only importer of Optuna.
+
+Parameters, states and scores per epoch are Optuna's own fields; what the tables need besides is kept as user attributes,
+JSON all of it. Nothing is pickled.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from tune_cnn.config import SearchConfig
+from tune_cnn.errors import RunFolderError
+from tune_cnn.results.records import EpochRecord, Scalar, State, TrialFacts, TrialRecord
+from tune_cnn.space.schema import Choice, Drawn, FloatRange, IntRange, Parameter, Space
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+_STATES: dict[TrialState, State] = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "stopped",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+}
+_NAME, _EPOCH, _TEST = "search", "epoch", "test"
+
+
+class Study:
+    """Asks for configurations and is told what became of them."""
+
+    def __init__(self, storage: RDBStorage, search: SearchConfig) -> None:
+        self._storage = storage
+        self._search = search
+        with _silenced():
+            self._study = optuna.load_study(study_name=_NAME, storage=storage)
+        self._study_id = storage.get_study_id_from_name(_NAME)
+
+    @classmethod
+    def open(cls, db: Path, search: SearchConfig, *, defaults: Mapping[str, Scalar]) -> "Study":
+        """Open the study in `db`, or make it with the space's defaults as its first trial."""
+        db.parent.mkdir(parents=True, exist_ok=True)
+        if db.exists():
+            return cls.read(db, search)
+        storage = RDBStorage(f"sqlite:///{db}")
+        study = optuna.create_study(storage=storage, study_name=_NAME, direction="maximize")
+        study.enqueue_trial(dict(defaults))
+        return cls(storage, search)
+
+    @classmethod
+    def read(cls, db: Path, search: SearchConfig) -> "Study":
+        """Open a study that must be there.
+
+        Raises:
+            RunFolderError: there is none, or the file is not a study.
+        """
+        if not db.is_file():
+            raise RunFolderError(f"{db}: no such file; give a run folder that `tune-cnn search` wrote, it holds study.db")
+        try:
+            return cls(RDBStorage(f"sqlite:///{db}"), search)
+        except (KeyError, RuntimeError, optuna.exceptions.OptunaError, SQLAlchemyError) as error:
+            raise RunFolderError(f"{db}: not a study of tune-cnn, or a damaged one ({type(error).__name__})") from error
+
+    def ask(self, space: Space) -> tuple[int, Drawn]:
+        """Give the next trial's number and its drawn values.
+
+        The sampler is made anew for each trial from seed and number: a search that was interrupted goes on with the draws
+        it would have made, and never repeats those it made.
+        """
+        self._study.sampler = _sampler(self._search, self.asked)
+        trial = self._study.ask()
+        return trial.number, space.draw(lambda parameter: _suggest(trial, parameter))
+
+    @property
+    def asked(self) -> int:
+        """How many trials were ever begun."""
+        return len(self._study.get_trials(deepcopy=False, states=tuple(_STATES)))
+
+    def note(self, number: int, **attributes: Any) -> None:
+        """Keep what the tables say of a running trial besides its scores: values, seed, data, facts, peak_memory_mb."""
+        for name, value in attributes.items():
+            self._storage.set_trial_user_attr(self._trial_id(number), name, value)
+
+    def report(self, number: int, epoch: EpochRecord) -> None:
+        """Keep an epoch; telling it again, after a trial was retried, does no harm."""
+        trial_id = self._trial_id(number)
+        self._storage.set_trial_user_attr(trial_id, f"{_EPOCH}:{epoch.epoch:05d}", epoch.as_json())
+        self._storage.set_trial_intermediate_value(trial_id, epoch.epoch, epoch.score)
+
+    def finish(self, number: int, state: State, score: float | None, reason: str = "") -> None:
+        """Close a trial: complete with its best score, stopped with its curve, or failed with the reason and no score."""
+        if reason:
+            self.note(number, reason=reason)
+        match state:
+            case "complete":
+                self._study.tell(number, score)
+            case "stopped":
+                self._study.tell(number, state=TrialState.PRUNED)
+            case _:
+                self._study.tell(number, state=TrialState.FAIL)
+
+    def note_test(self, number: int, scores: Mapping[str, float]) -> None:
+        """Keep a finished trial's scores on the test split. Optuna closes finished trials, so the study keeps them."""
+        self._study.set_user_attr(f"{_TEST}:{number}", dict(scores))
+
+    def records(self) -> list[TrialRecord]:
+        """Give every trial that was ever begun, in the order of their numbers."""
+        tests = self._study.user_attrs
+        trials = self._study.get_trials(deepcopy=False, states=tuple(_STATES))
+        return [_record(trial, tests.get(f"{_TEST}:{trial.number}", {})) for trial in trials]
+
+    def _trial_id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+
+
+def _record(trial: FrozenTrial, test: Mapping[str, float]) -> TrialRecord:
+    attributes = trial.user_attrs
+    epochs = sorted(name for name in attributes if name.startswith(f"{_EPOCH}:"))
+    return TrialRecord(
+        trial=trial.number,
+        state=_STATES[trial.state],
+        seed=attributes.get("seed", 0),
+        values=attributes.get("values", {}),
+        epochs=tuple(EpochRecord.from_json(attributes[name]) for name in epochs),
+        facts=TrialFacts(**attributes["facts"]) if "facts" in attributes else None,
+        peak_memory_mb=attributes.get("peak_memory_mb"),
+        reason=attributes.get("reason", ""),
+        data=attributes.get("data", ""),
+        test=test,
+    )
+
+
+def _sampler(search: SearchConfig, number: int) -> optuna.samplers.BaseSampler:
+    seed = search.seed * 1_000_003 + number  # far apart for neighbouring seeds: trial 1 of seed 0 is not trial 0 of seed 1
+    if search.sampler == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    with _silenced():
+        return optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=search.random_trials, multivariate=True, group=True, constant_liar=True
+        )
+
+
+def _suggest(trial: optuna.Trial, parameter: Parameter) -> Scalar:
+    """Let the sampler choose a value within the parameter's domain."""
+    match parameter.domain:
+        case Choice(labels):
+            value: Scalar = trial.suggest_categorical(parameter.key, labels)
+            return value
+        case IntRange(low, high, log, step):
+            return trial.suggest_int(parameter.key, low, high, log=log, step=step or 1)
+        case FloatRange(low, high, log, step):
+            return trial.suggest_float(parameter.key, low, high, log=log, step=step)
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Silence Optuna's notes that `group` and `multivariate` may change: the version is pinned."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield

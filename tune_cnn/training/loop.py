@@ -1,0 +1,170 @@
+"""The training loop: phases, epochs, steps, in the order they run. Knows neither tasks nor Ray nor files of a run."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, optim
+
+from tune_cnn.config import TrainingConfig
+from tune_cnn.errors import DivergedError
+from tune_cnn.models.classifier import Classifier
+from tune_cnn.models.saved import cpu_copy
+from tune_cnn.results.records import EpochRecord
+from tune_cnn.results.scores import Counts
+from tune_cnn.training.batches import Augment, Batches, seed_of
+from tune_cnn.training.checkpoint import Checkpoint, restore
+from tune_cnn.training.objective import ClassificationObjective, Counter
+from tune_cnn.training.plan import EarlyStopping, Phase, plan_phases
+from tune_cnn.training.schedule import LearningRate, build_optimizer
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch leaves: its record, the validation counts, and whether it is the best so far."""
+
+    record: EpochRecord
+    val_confusion: Counts
+    is_best: bool
+
+
+@dataclass
+class Training:
+    """One training run: call `epochs()` and take them as they come.
+
+    The model is left as it was after the last epoch; the caller keeps the best one when `Epoch.is_best` says so.
+    """
+
+    model: Classifier
+    frozen_units: int
+    """How many units stand still once the warm-up is over."""
+    train: Batches
+    val: Batches
+    augment: Augment | None
+    objective: ClassificationObjective
+    config: TrainingConfig
+    seed: int
+    score_of: Callable[[Mapping[str, float]], float]
+    """From an epoch's scores to what is ranked; higher is better."""
+    history: list[EpochRecord] = field(default_factory=list)
+    optimizer: optim.Optimizer = field(init=False)
+    learning_rate: LearningRate = field(init=False)
+    phase: Phase = field(init=False)
+    stopping: EarlyStopping = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.stopping = EarlyStopping(self.config.stop_patience_epochs)
+        self.phases = plan_phases(self.config)
+        self._scaler = torch.amp.GradScaler(self.train.device.type, enabled=self._amp_dtype is torch.float16)
+        self._begin(self.phases[0])
+
+    @property
+    def _amp_dtype(self) -> torch.dtype | None:
+        if not self.config.amp or self.train.device.type != "cuda":
+            return None
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+    def epochs(self) -> Iterator[Epoch]:
+        """Train and yield epoch by epoch, from the first or from where `resume` left off.
+
+        Raises:
+            DivergedError: a training or validation loss is no longer finite; the epochs before it stand.
+        """
+        for phase in self.phases:
+            if phase is not self.phases[0] and len(self.history) + 1 == phase.first_epoch:
+                self._begin(phase)
+            may_stop = phase is self.phases[-1]  # after a warm-up without gain, the training proper may still gain
+            while len(self.history) < phase.last_epoch and not (may_stop and self.stopping.exhausted):
+                yield self._epoch(len(self.history) + 1)
+
+    def checkpoint(self) -> Checkpoint:
+        """Give the whole state after the last epoch."""
+        return Checkpoint(
+            epoch=len(self.history),
+            model=cpu_copy(self.model),
+            optimizer=self.optimizer.state_dict(),
+            schedule=self.learning_rate.state(),
+            stopping=self.stopping.state(),
+            history=[record.as_json() for record in self.history],
+        )
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on after the epoch of `checkpoint`, as if nothing had happened."""
+        self._begin(next(phase for phase in self.phases if checkpoint.epoch <= phase.last_epoch))
+        restore(checkpoint, self.model, self.optimizer)
+        self.learning_rate.restore(dict(checkpoint.schedule))
+        self.stopping.restore(checkpoint.stopping)
+        self.history = [EpochRecord.from_json(record) for record in checkpoint.history]
+
+    def _begin(self, phase: Phase) -> None:
+        """Freeze what the phase freezes, and give what is left an optimiser and a schedule of its own."""
+        self.phase = phase
+        self.model.freeze_to(len(self.model.units) if phase.backbone_frozen else self.frozen_units)
+        trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = build_optimizer(self.config.optimizer, trainable)
+        self.learning_rate = LearningRate(
+            self.config.schedule, self.optimizer, epochs=phase.epochs, steps_per_epoch=len(self.train)
+        )
+        self.stopping.forgive()
+
+    def _epoch(self, epoch: int) -> Epoch:
+        started = time.perf_counter()
+        # Dropout draws from torch's global generator: seeding it here makes an epoch depend on (seed, epoch) alone.
+        torch.manual_seed(seed_of("epoch", self.seed, epoch))
+        lr = self.learning_rate.lr
+        train_scores = self._train_pass(epoch)
+        val = evaluate(self.model, self.val, self.objective)
+        scores = {f"train_{name}": value for name, value in train_scores.items()}
+        scores |= {f"val_{name}": value for name, value in val.scores().items()}
+        if not math.isfinite(scores["train_loss"]) or not math.isfinite(scores["val_loss"]):
+            raise DivergedError(
+                f"epoch {epoch}: train_loss {scores['train_loss']:g}, val_loss {scores['val_loss']:g} at learning rate {lr:g}; "
+                "a lower training.optimizer.lr keeps the loss finite"
+            )
+        score = self.score_of(scores)
+        self.learning_rate.after_epoch(val_loss=scores["val_loss"], score=score)
+        is_best = self.stopping.update(epoch, score)
+        seconds = round(time.perf_counter() - started, 4)
+        record = EpochRecord(epoch=epoch, seconds=seconds, lr=lr, frozen_units=self.model.frozen_units, score=score, scores=scores)
+        self.history.append(record)
+        return Epoch(record, val.confusion(), is_best)
+
+    def _train_pass(self, epoch: int) -> dict[str, float]:
+        self.model.train()  # frozen units stay in eval mode: the model sees to it
+        counter = self.objective.counter(self.train.device)
+        loss_function = self.objective.train_loss.to(self.train.device)
+        for images, labels in self.train.shuffled(self.seed, epoch, self.augment):
+            self.optimizer.zero_grad(set_to_none=True)
+            with autocast(self.train.device, self._amp_dtype):
+                logits: Tensor = self.model(images)
+                loss: Tensor = loss_function(logits, labels)
+            self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            self._scaler.step(self.optimizer)
+            self._scaler.update()
+            self.learning_rate.after_step()
+            counter.add(logits, labels, loss)
+        return counter.scores()
+
+
+@torch.inference_mode()
+def evaluate(model: Classifier, batches: Batches, objective: ClassificationObjective) -> Counter:
+    """Run a split through the model in eval mode and count. Leaves the model in eval mode.
+
+    Always in full precision: what a trial reports is what the saved model gives again.
+    """
+    model.eval()
+    counter = objective.counter(batches.device)
+    for images, labels in batches.in_order():
+        logits = model(images)
+        counter.add(logits, labels, objective.val_loss(logits, labels))
+    return counter
+
+
+@contextmanager
+def autocast(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
+    """Compute in `dtype` where that is safe; None computes in full precision."""
+    with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+        yield

@@ -1,0 +1,177 @@
+"""One trial, as a straight line from a config to its records. Knows neither Ray nor Optuna.
+
+A search, `tune-cnn train` and the tests all call `run_trial`.
+"""
+
+import logging
+import resource
+import shutil
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tune_cnn.config import Metric, TrialConfig
+from tune_cnn.data.augment import Augmenter, build_policy
+from tune_cnn.data.dataset import ImageData, SplitImages, open_data
+from tune_cnn.files import new_folder, point_to, write_whole
+from tune_cnn.models.classifier import Classifier, build_classifier
+from tune_cnn.models.saved import save_model
+from tune_cnn.results.confusion import write_confusion
+from tune_cnn.results.effective import write_effective
+from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder
+from tune_cnn.training.batches import Batches, best_device
+from tune_cnn.training.checkpoint import load_checkpoint, save_checkpoint
+from tune_cnn.training.effective import read_back
+from tune_cnn.training.loop import Epoch, Training
+from tune_cnn.training.objective import classification_objective
+
+log = logging.getLogger(__name__)
+
+OnEpoch = Callable[[EpochRecord, TrialFacts, float | None], Any]
+
+
+def nobody_listens(_epoch: EpochRecord, _facts: TrialFacts, _peak_memory_mb: float | None) -> None:
+    """Take in an epoch and do nothing."""
+
+
+def run_trial(
+    config: TrialConfig, folder: TrialFolder, *, metric: Metric, cache_dir: Path, on_epoch: OnEpoch = nobody_listens
+) -> list[EpochRecord]:
+    """Train one configuration from files to records; goes on where `folder` holds a checkpoint of it.
+
+    Args:
+        config: what to train.
+        folder: where effective.yaml, the log, the checkpoints and the best model go.
+        metric: what the best epoch is chosen by.
+        cache_dir: where decoded images are kept for all trials of this machine.
+        on_epoch: told of every epoch once its files are written, those before a resume included; may raise to stop.
+    Returns:
+        The record of every epoch.
+    Raises:
+        DataError: the images cannot be used.
+        WeightsError: the weights do not fit the backbone.
+        DivergedError: the loss is no longer finite.
+    """
+    with trial_log(folder):
+        _seed(config)
+        data = open_data(config.data, config.image, cache_dir=cache_dir)
+        model = build_classifier(config.model, len(data.classes)).to(best_device())
+        facts = _facts(model)
+        augmenter = build_policy(config.augment, config.image.px)
+        training = _training(config, model, data, augmenter, metric)
+        write_effective(folder.effective, config, **read_back(training, model, augmenter))
+        log.info("%s, %d of %d units frozen, on %s", config.model.backbone, facts.frozen_units, facts.units, facts.device)
+        if checkpoint := load_checkpoint(folder.last):
+            training.resume(checkpoint)
+            log.info("goes on after epoch %d", checkpoint.epoch)
+        for record in training.history:
+            on_epoch(record, facts, peak_memory_mb())
+        for epoch in training.epochs():
+            if epoch.is_best:
+                _keep_best(folder, epoch, model, config, data.classes, metric)
+            save_checkpoint(folder.last, training.checkpoint())
+            log.info("epoch %d, lr %.3g: %s", epoch.record.epoch, epoch.record.lr, _scores_text(epoch.record.scores))
+            on_epoch(epoch.record, facts, peak_memory_mb())
+        return training.history
+
+
+def score_of(metric: Metric) -> Callable[[Mapping[str, float]], float]:
+    """Give the function from an epoch's scores to what is ranked: higher is better, a leading `-` turns round."""
+    sign, name = (-1.0, metric[1:]) if metric.startswith("-") else (1.0, metric)
+    return lambda scores: sign * float(scores[name])
+
+
+def peak_memory_mb() -> float:
+    """Give the highest GPU memory of this process where it has a GPU, else its highest resident memory, in MiB."""
+    if torch.cuda.is_available():
+        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+@contextmanager
+def trial_log(folder: TrialFolder) -> Iterator[None]:
+    """Send everything the trial says to its log, and a traceback to error.txt too if it fails."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.error.unlink(missing_ok=True)
+    with folder.log.open("a", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        root = logging.getLogger("tune_cnn")
+        root.setLevel(logging.INFO)
+        root.addHandler(handler)
+        try:
+            yield
+        except Exception:  # whatever went wrong is written down, and goes on up
+            write_whole(folder.error, traceback.format_exc())
+            raise
+        finally:
+            root.removeHandler(handler)
+
+
+def _seed(config: TrialConfig) -> None:
+    torch.set_num_threads(config.cpu_threads)
+    torch.manual_seed(config.seed)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _facts(model: Classifier) -> TrialFacts:
+    total, trainable = model.parameter_counts()
+    size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    return TrialFacts(
+        parameters=total,
+        trainable_parameters=trainable,
+        model_mb=round(size / 2**20, 3),
+        frozen_units=model.frozen_units,
+        units=len(model.units),
+        device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    )
+
+
+def _training(
+    config: TrialConfig, model: Classifier, data: ImageData, augmenter: Augmenter, metric: Metric
+) -> Training:
+    images_per_class = np.bincount(data.splits["train"].labels, minlength=len(data.classes))
+    return Training(
+        model=model,
+        frozen_units=model.frozen_units,
+        train=_batches(data.splits["train"], model, config.training.batch_size),
+        val=_batches(data.splits["val"], model, config.training.batch_size),
+        augment=None if config.augment == "none" else augmenter,
+        objective=classification_objective(config.training, images_per_class.tolist()),
+        config=config.training,
+        seed=config.seed,
+        score_of=score_of(metric),
+    )
+
+
+def _batches(split: SplitImages, model: Classifier, batch_size: int) -> Batches:
+    device = best_device()
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in model.preprocessing)
+    return Batches(split.images, split.labels, batch_size, device, mean, std)
+
+
+def _keep_best(
+    folder: TrialFolder, epoch: Epoch, model: Classifier, config: TrialConfig, classes: tuple[str, ...], metric: Metric
+) -> None:
+    """Put the model beside the one that was the best, let `best` name it, and only then delete the old one."""
+    old = folder.best.resolve() if folder.best.is_symlink() else None
+    whole = folder.path / f".best-{epoch.record.epoch:05d}"
+    shutil.rmtree(whole, ignore_errors=True)  # left by a kill between the two steps
+    with new_folder(whole) as part:
+        save_model(part, model, config, classes=classes, metric=metric, score=epoch.record.score, epoch=epoch.record.epoch)
+        write_confusion(part, "val", epoch.val_confusion, classes)
+    point_to(folder.best, whole)
+    if old and old != whole:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _scores_text(scores: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
