@@ -37,7 +37,9 @@ def lists(root: Path) -> None:
         pytest.param(lists, "lists", {"train": "train.txt", "val": 0.15, "test": "test.txt"}, id="lists"),
     ],
 )
-def test_the_layout_is_guessed(tmp_path: Path, build: Callable[[Path], None], kind: str, splits: dict[str, object]) -> None:
+def test_the_layout_is_guessed(
+    tmp_path: Path, build: Callable[[Path], None], kind: str, splits: dict[str, object]
+) -> None:
     build(tmp_path)
     data = guess_data(tmp_path)
     assert (data["kind"], data["splits"]) == (kind, splits)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -16,9 +16,12 @@ from rich.text import Text
 
 from tune_cnn.errors import InputError, TuneCnnError
 
+if TYPE_CHECKING:
+    from tune_cnn.search.open_space import OpenedSpace
+
 app = typer.Typer(
     name="tune-cnn",
-    help="Search the best CNN for your images: freeze depth, learning rates, augmentation and all, on one machine or many.",
+    help="Search the best CNN for your images: freeze depth, learning rates, augmentation; on one machine or many.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -28,9 +31,12 @@ app = typer.Typer(
 SpaceFile = Annotated[Path, typer.Argument(metavar="SPACE", help="A space file, such as spaces/aquarium.yaml.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/aquarium.")]
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder, such as runs/aquarium/best.")]
-DataDir = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Where the images are; overrides data.root.")]
+DataDir = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="Where the images are; overrides data.root.")
+]
 WeightsDir = Annotated[
-    Path | None, typer.Option("--weights", metavar="DIR", help="A folder with pretrained weights, BACKBONE*.safetensors.")
+    Path | None,
+    typer.Option("--weights", metavar="DIR", help="A folder with pretrained weights, BACKBONE*.safetensors."),
 ]
 OutDir = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where run folders go.")]
 CacheDir = Annotated[
@@ -38,7 +44,9 @@ CacheDir = Annotated[
 ]
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Replace a value of the space, e.g. training.epochs=5. Repeatable."),
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="Replace a value of the space, e.g. training.epochs=5. Repeatable."
+    ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", is_eager=True)]
 
@@ -111,7 +119,7 @@ def check(space_file: SpaceFile, data: DataDir = None, sets: Sets = None, cache_
     from tune_cnn.search.open_space import open_space
 
     opened = open_space(space_file, overrides=sets or [], data_root=data)
-    check_space(opened.space, Console(), cache_dir=_cache(cache_dir))
+    check_space(opened.space, _console(), cache_dir=_cache(cache_dir))
 
 
 @app.command()
@@ -123,7 +131,7 @@ def train(
     """Train one configuration without Ray; for a trial of a run, say whether it came out equal."""
     from tune_cnn.repeat import repeat_trial
 
-    repeat_trial(config, out, cache_dir=_cache(cache_dir), console=Console())
+    repeat_trial(config, out, cache_dir=_cache(cache_dir), console=_console())
 
 
 @app.command()
@@ -136,7 +144,7 @@ def leaderboard(
     """Show or export the trials of one or several runs, best first."""
     from tune_cnn.search.compare import show_leaderboard
 
-    show_leaderboard(runs, csv_file=csv, top=top, as_json=as_json, console=Console())
+    show_leaderboard(runs, csv_file=csv, top=top, as_json=as_json, console=_console())
 
 
 @app.command()
@@ -156,25 +164,29 @@ def evaluate(
     if unknown:
         raise InputError(f"--split {unknown[0]}: no such split; write train, val or test")
     found = evaluate_model(model, data_root=data and data.absolute(), splits=splits, cache_dir=_cache(cache_dir))
-    print_evaluations(found, Console(), as_json=as_json)
+    print_evaluations(found, _console(), as_json=as_json)
 
 
 @app.command()
 def predict(
     model: ModelPath,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
-    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the probability of every class here.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write the probability of every class here.")
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 3,
 ) -> None:
     """Say what a saved model sees in images."""
     from tune_cnn.evaluation import predict as predict_images
     from tune_cnn.evaluation_output import print_predictions
 
-    print_predictions(list(predict_images(model, images)), Console(), top=top, csv_file=csv)
+    print_predictions(list(predict_images(model, images)), _console(), top=top, csv_file=csv)
 
 
 @app.command()
-def backbones(pattern: Annotated[str, typer.Argument(help="A part of a name, or a pattern such as 'mobilenet*'.")] = "") -> None:
+def backbones(
+    pattern: Annotated[str, typer.Argument(help="A part of a name, or a pattern such as 'mobilenet*'.")] = "",
+) -> None:
     """List the backbones a space may name, with their units and parameters."""
     from tune_cnn.models.catalogue import find
 
@@ -183,7 +195,9 @@ def backbones(pattern: Annotated[str, typer.Argument(help="A part of a name, or 
         raise InputError(f"no backbone matches {pattern!r}; run `tune-cnn backbones` for all of them")
     width = max(len(facts.name) for facts in found)
     for facts in found:
-        typer.echo(f"{facts.name:<{width}}  {facts.parameters / 1e6:7.2f} M parameters  {len(facts.line.strides):3d} units")
+        typer.echo(
+            f"{facts.name:<{width}}  {facts.parameters / 1e6:7.2f} M parameters  {len(facts.line.strides):3d} units"
+        )
 
 
 @app.command()
@@ -219,17 +233,33 @@ def sample(
     typer.echo(f"wrote {folder}")
 
 
-def _search(opened: "OpenedSpace", run: Path, *, weights: Path | None, address: str | None, cache_dir: Path | None) -> None:  # noqa: F821
+def _search(
+    opened: "OpenedSpace", run: Path, *, weights: Path | None, address: str | None, cache_dir: Path | None
+) -> None:
     from tune_cnn.results.records import RunFolder
     from tune_cnn.search.screen import Screen
     from tune_cnn.search.search import SearchPlaces, search
 
     places = SearchPlaces(RunFolder(run.absolute()), _cache(cache_dir), weights, address)
     try:
-        search(opened.space, places, Screen(Console()), backbones=opened.backbones, command=shlex.join(["tune-cnn", *sys.argv[1:]]))
+        search(
+            opened.space,
+            places,
+            Screen(_console()),
+            backbones=opened.backbones,
+            command=shlex.join(["tune-cnn", *sys.argv[1:]]),
+        )
     except KeyboardInterrupt:
-        Console(stderr=True).print(Text(f"interrupted; go on with: tune-cnn resume {shlex.quote(str(run))}"), soft_wrap=True)
+        Console(stderr=True).print(
+            Text(f"interrupted; go on with: tune-cnn resume {shlex.quote(str(run))}"), soft_wrap=True
+        )
         raise
+
+
+def _console() -> Console:
+    """Give the terminal, or a pipe with lines long enough that no table is cut."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
 
 
 def _cache(chosen: Path | None) -> Path:

@@ -39,7 +39,9 @@ class Splits(Section):
     def _leaves_something_to_train_on(self) -> Self:
         drawn = sum(part for part in (self.val, self.test) if isinstance(part, float))
         if drawn >= 1:
-            raise ValueError(f"val and test take {drawn:g} of the images together; write fractions that leave some to train on")
+            raise ValueError(
+                f"val and test take {drawn:g} of the images together; write fractions that leave some to train on"
+            )
         return self
 
 
@@ -119,7 +121,7 @@ class ModelConfig(Section):
     weights: str = "imagenet"
     """`imagenet`, `none`, or a safetensors file (relative to the space file's project)."""
     weights_file: str | None = None
-    """The local file that `weights` was resolved to; filled in by the search, so that a trial never asks the network."""
+    """The local file that `weights` was resolved to; filled in by the search, so that no trial asks the network."""
     freeze: Freeze = Freeze()
     head: HeadConfig = HeadConfig()
 
@@ -280,7 +282,7 @@ Metric = Literal["val_accuracy", "val_balanced_accuracy", "val_macro_f1", "-val_
 
 
 class SearchConfig(Section):
-    """How many configurations are tried, in which order, and by what they are ranked (higher is better; `-` turns round)."""
+    """How many configurations are tried, in which order, and what ranks them (higher is better; `-` turns round)."""
 
     trials: int = Field(default=32, ge=1)
     hours: float | None = Field(default=None, gt=0)

@@ -1,16 +1,16 @@
 """Every error this package raises on purpose, grouped by who has to act.
 
-    TuneCnnError
-    ├── InputError            the user's files or arguments: one clear message, exit code 2
-    │   ├── SpaceFileError    a space, config or model file
-    │   ├── DataError         the images and their labels
-    │   ├── WeightsError      pretrained weights that cannot be had or do not fit
-    │   └── RunFolderError    a run folder that is missing, foreign or another search's
-    ├── TrialError            one trial: the search goes on
-    │   ├── DivergedError     the loss is no longer a number
-    │   └── MismatchError     the live objects do not hold what was sampled
-    ├── SearchError           the search as a whole could not produce a result: exit code 1
-    └── StoreError            disk or cluster: the search stops, nothing is lost
+TuneCnnError
+├── InputError            the user's files or arguments: one clear message, exit code 2
+│   ├── SpaceFileError    a space, config or model file
+│   ├── DataError         the images and their labels
+│   ├── WeightsError      pretrained weights that cannot be had or do not fit
+│   └── RunFolderError    a run folder that is missing, foreign or another search's
+├── TrialError            one trial: the search goes on
+│   ├── DivergedError     the loss is no longer a number
+│   └── MismatchError     the live objects do not hold what was sampled
+├── SearchError           the search as a whole could not produce a result: exit code 1
+└── StoreError            disk or cluster: the search stops, nothing is lost
 """
 
 from collections.abc import Iterable

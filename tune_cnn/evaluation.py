@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from tune_cnn.config import TrialConfig
-from tune_cnn.data.dataset import SplitImages, open_data
+from tune_cnn.data.dataset import open_data
 from tune_cnn.data.decode import UndecodableError, decode_image, fit_image
 from tune_cnn.errors import DataError
-from tune_cnn.models.saved import ModelCard, load_model
+from tune_cnn.models.saved import load_model
 from tune_cnn.results.scores import Counts
 from tune_cnn.training.batches import Batches, best_device
 from tune_cnn.training.loop import evaluate
@@ -49,6 +49,7 @@ def evaluate_model(folder: Path, *, data_root: Path | None, splits: Sequence[str
         data_root: where the data are now; None where the model's config says.
         splits: val, test or train; one the data lack is left out.
         cache_dir: where decoded images are kept.
+
     Raises:
         DataError: the data cannot be used, or have other classes than the model.
     """
@@ -57,18 +58,21 @@ def evaluate_model(folder: Path, *, data_root: Path | None, splits: Sequence[str
     section = config.data if data_root is None else config.data.model_copy(update={"root": str(data_root)})
     data = open_data(section, card.image, cache_dir=cache_dir)
     if data.classes != card.classes:
-        raise DataError(f"{section.root}: has the classes {_names(data.classes)}, but the model was made for {_names(card.classes)}")
+        raise DataError(
+            f"{section.root}: has the classes {_names(data.classes)}, but the model was made for {_names(card.classes)}"
+        )
     device = best_device()
     model.to(device)
-    found = [(split, data.splits[split]) for split in splits if split in data.splits]
     objective = classification_objective(config.training, [1] * len(card.classes))
     # The batches of the training: with others, the last digits of a sum would differ from the table's.
     size = config.training.batch_size
-    counters = [(name, split, evaluate(model, _batches(split, card, size, device), objective)) for name, split in found]
-    return [
-        Evaluation(name, len(split.labels), counter.scores(), counter.confusion(), card.classes)
-        for name, split, counter in counters
-    ]
+    found = []
+    for name in (split for split in splits if split in data.splits):
+        images, labels = data.splits[name].images, data.splits[name].labels
+        batches = Batches.of(images, labels, batch_size=size, preprocessing=(card.mean, card.std), device=device)
+        counter = evaluate(model, batches, objective)
+        found.append(Evaluation(name, len(labels), counter.scores(), counter.confusion(), card.classes))
+    return found
 
 
 def predict(folder: Path, images: Iterable[Path]) -> Iterator[Prediction]:
@@ -84,18 +88,14 @@ def predict(folder: Path, images: Iterable[Path]) -> Iterator[Prediction]:
         except (OSError, UndecodableError) as error:
             yield Prediction(path, (), error=str(error))
             continue
-        one = SplitImages(pixels[None], np.zeros(1, np.int64), (path.name,))
-        batch, _ = next(_batches(one, card, 1, device).in_order())
+        one = np.zeros(1, np.int64)
+        batches = Batches.of(pixels[None], one, batch_size=1, preprocessing=(card.mean, card.std), device=device)
+        batch, _ = next(batches.in_order())
         with torch.inference_mode():
             shares = torch.softmax(model(batch)[0].double(), dim=0).tolist()
         ranking = sorted(zip(card.classes, shares, strict=True), key=lambda pair: -pair[1])
         yield Prediction(path, tuple(ranking))
 
 
-def _batches(split: SplitImages, card: ModelCard, batch_size: int, device: torch.device) -> Batches:
-    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (card.mean, card.std))
-    return Batches(split.images, split.labels, batch_size, device, mean, std)
-
-
 def _names(classes: Sequence[str]) -> str:
-    return f"{len(classes)} ({', '.join(classes[:5])}{', …' if len(classes) > 5 else ''})"  # noqa: PLR2004
+    return f"{len(classes)} ({', '.join(classes[:5])}{', …' if len(classes) > 5 else ''})"

@@ -59,7 +59,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def point_to(link: Path, target: Path) -> None:
-    """Let the symbolic link `link` name `target` from one moment to the next, by a path relative to the link's folder."""
+    """Let the symbolic link `link` name `target` from one moment to the next, by a relative path."""
     part = link.with_name(f".{link.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
     part.symlink_to(os.path.relpath(target, link.parent))

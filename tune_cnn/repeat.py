@@ -22,6 +22,7 @@ def repeat_trial(config_file: Path, out: Path | None, *, cache_dir: Path, consol
         out: the new trial folder; by default one beside the working directory's runs that does not exist yet.
         cache_dir: where decoded images are kept.
         console: where the epochs and the verdict are shown.
+
     Raises:
         InputError: the config or the folder cannot be used.
     """
@@ -48,7 +49,8 @@ def verdict(before: TrialRecord, epochs: Sequence[EpochRecord]) -> str:
     for old, new in zip(before.epochs, epochs, strict=False):
         for name, value in old.scores.items():
             if new.scores.get(name) != value:
-                return f"not equal to trial {before.trial}: at epoch {old.epoch} {name} was {value!r}, now {new.scores.get(name)!r}"
+                change = f"{name} was {value!r}, now {new.scores.get(name)!r}"
+                return f"not equal to trial {before.trial}: at epoch {old.epoch} {change}"
     compared = min(len(before.epochs), len(epochs))
     if compared < len(before.epochs):
         return f"not equal to trial {before.trial}: it had {len(before.epochs)} epochs, now {len(epochs)}"

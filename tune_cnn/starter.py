@@ -12,7 +12,8 @@ _VAL_NAMES = ("valid", "val", "validation", "dev")
 _BACKBONE = "tf_efficientnet_lite0"  # small, quick, and its weights come with the installation
 
 _TEMPLATE = """\
-# Written by `tune-cnn init`. `tune-cnn check {file}` shows what it would search; `tune-cnn schema` lists what can be written.
+# Written by `tune-cnn init`. `tune-cnn check {file}` shows what it would search.
+# `tune-cnn schema` lists all that can be written.
 name: {name}
 task: classification
 data: {data}
@@ -39,6 +40,7 @@ def write_starter(data_dir: Path, out: Path | None) -> Path:
     Args:
         data_dir: class folders, split folders with class folders or an `_annotations.csv`, or `train.txt` lists.
         out: the file; `spaces/NAME.yaml` by default.
+
     Raises:
         DataError: the folder's layout is none of those.
         InputError: the file exists.

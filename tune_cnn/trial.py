@@ -51,8 +51,10 @@ def run_trial(
         metric: what the best epoch is chosen by.
         cache_dir: where decoded images are kept for all trials of this machine.
         on_epoch: told of every epoch once its files are written, those before a resume included; may raise to stop.
+
     Returns:
         The record of every epoch.
+
     Raises:
         DataError: the images cannot be used.
         WeightsError: the weights do not fit the backbone.
@@ -66,7 +68,9 @@ def run_trial(
         augmenter = build_policy(config.augment, config.image.px)
         training = _training(config, model, data, augmenter, metric)
         write_effective(folder.effective, config, **read_back(training, model, augmenter))
-        log.info("%s, %d of %d units frozen, on %s", config.model.backbone, facts.frozen_units, facts.units, facts.device)
+        log.info(
+            "%s, %d of %d units frozen, on %s", config.model.backbone, facts.frozen_units, facts.units, facts.device
+        )
         if checkpoint := load_checkpoint(folder.last):
             training.resume(checkpoint)
             log.info("goes on after epoch %d", checkpoint.epoch)
@@ -153,9 +157,13 @@ def _training(
 
 
 def _batches(split: SplitImages, model: Classifier, batch_size: int) -> Batches:
-    device = best_device()
-    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in model.preprocessing)
-    return Batches(split.images, split.labels, batch_size, device, mean, std)
+    return Batches.of(
+        split.images,
+        split.labels,
+        batch_size=batch_size,
+        preprocessing=model.preprocessing,
+        device=best_device(),
+    )
 
 
 def _keep_best(
@@ -166,7 +174,9 @@ def _keep_best(
     whole = folder.path / f".best-{epoch.record.epoch:05d}"
     shutil.rmtree(whole, ignore_errors=True)  # left by a kill between the two steps
     with new_folder(whole) as part:
-        save_model(part, model, config, classes=classes, metric=metric, score=epoch.record.score, epoch=epoch.record.epoch)
+        save_model(
+            part, model, config, classes=classes, metric=metric, score=epoch.record.score, epoch=epoch.record.epoch
+        )
         write_confusion(part, "val", epoch.val_confusion, classes)
     point_to(folder.best, whole)
     if old and old != whole:

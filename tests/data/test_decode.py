@@ -114,8 +114,8 @@ def half_transparent_red(mode: str) -> bytes:
             encoded(ramp([0, 257 * 100, 65535], np.uint16), "PNG"), [(0,) * 3, (100,) * 3, WHITE], id="16-bit-gray-png"
         ),
         pytest.param(
-            encoded(ramp([0, 257 * 100 + 128, 65535], np.uint16), "TIFF"),
-            [(0,) * 3, (100,) * 3, WHITE],
+            encoded(ramp([0, 257 * 100 + 200, 65535], np.uint16), "TIFF"),
+            [(0,) * 3, (101,) * 3, WHITE],
             id="16-bit-gray-tiff-is-rounded",
         ),
         pytest.param(

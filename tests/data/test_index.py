@@ -167,8 +167,17 @@ def test_tables_are_read_as_people_s_programs_write_them(tmp_path: Path, rows: s
     assert index.warnings == ()
 
 
-def test_boxes_are_clipped_to_the_image_before_they_are_weighed(tmp_path: Path) -> None:
-    rows = "a.jpg,100,80,dog,90,70,500,500\na.jpg,100,80,cat,-40,-40,20,20\nb.jpg,100,80,dog,0,0,9,9\n"
+@pytest.mark.parametrize(
+    "corners",
+    [
+        pytest.param("-400,0,5,5", id="left"),
+        pytest.param("0,-400,5,5", id="above"),
+        pytest.param("95,0,900,5", id="right"),
+        pytest.param("0,75,5,900", id="below"),
+    ],
+)
+def test_boxes_are_clipped_to_the_image_before_they_are_weighed(tmp_path: Path, corners: str) -> None:
+    rows = f"a.jpg,100,80,dog,{corners}\na.jpg,100,80,cat,20,20,30,30\nb.jpg,100,80,dog,0,0,9,9\n"
     assert labels_of(index_of(boxes_set(rows)(tmp_path)))["train/a.jpg"] == "cat"
 
 

@@ -93,6 +93,16 @@ def test_a_changed_image_is_seen(index: ImageIndex, tmp_path: Path) -> None:
     assert np.array_equal(before.images[1:], after.images[1:])
 
 
+def test_a_changed_image_of_the_same_size_is_seen_by_its_time(index: ImageIndex, tmp_path: Path) -> None:
+    path = put(index.root / "a.jpg", encoded(noise(1), "BMP"))
+    before = open_views(index, SMALL, tmp_path / "cache")
+    size, time_ns = path.stat().st_size, path.stat().st_mtime_ns
+    put(path, encoded(noise(2), "BMP"))
+    os.utime(path, ns=(time_ns, time_ns + 1))
+    assert path.stat().st_size == size
+    assert not np.array_equal(before.images[0], open_views(index, SMALL, tmp_path / "cache").images[0])
+
+
 def test_bad_images_have_a_zero_row_and_a_reason(index: ImageIndex, tmp_path: Path) -> None:
     put(index.root / "a.jpg", jpeg(1, (300, 300))[:2000])
     (index.root / "c.jpg").unlink()

@@ -41,7 +41,7 @@ def test_holding_still_sleeps_the_prefix_and_wakes_the_rest() -> None:
     hold_still(units, 3)
     hold_still(units, 1)
     assert [unit.weight.requires_grad for unit in units] == [False, True, True]
-    assert [unit.training for unit in units][0] is False
+    assert not units[0].training
 
 
 def test_a_batch_norm_without_running_statistics_has_none_to_keep() -> None:

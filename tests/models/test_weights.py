@@ -135,7 +135,7 @@ def test_the_ways_out_of_the_message_are_ways_out(write_weights: WriteWeights, c
 
 def test_a_backbone_without_weights_on_the_hub_is_not_asked_for(cache: Path) -> None:
     homeless = next(known.name for known in find() if not known.hub_id)
-    with pytest.raises(WeightsError, match="no --weights folder was given.*the model hub has no safetensors for it"):
+    with pytest.raises(WeightsError, match=r"no --weights folder was given.*the model hub has no safetensors for it"):
         resolve_weights(homeless, "imagenet", weights_dir=None, cache_dir=cache, hub=OFFLINE)
 
 
@@ -221,8 +221,11 @@ def test_names_that_timm_itself_converts_are_accepted(tmp_path: Path, cache: Pat
     torch.manual_seed(3)
     state = timm.create_model("densenet121").state_dict()
     # Torchvision's first DenseNet wrote `norm.1` where `norm1` stands now.
-    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", name): value for name, value in state.items()}
-    assert old.keys() != state.keys()
+    old = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", name): value
+        for name, value in state.items()
+        if not name.endswith("num_batches_tracked")  # which torch did not have then
+    }
     file = tmp_path / "old.safetensors"
     save_file(old, file)
     assert resolve_weights("densenet121", str(file), weights_dir=None, cache_dir=cache, hub=OFFLINE).file == file

@@ -30,11 +30,27 @@ def with_objects(objects: bytes, rest: bytes = b"\x80\x02].") -> bytes:
     return MAGIC + VERSION + SYSTEM + objects + rest
 
 
+def number(value: int) -> bytes:
+    """LONG1, in a tuple of its own."""
+    content = value.to_bytes(12, "little", signed=True)
+    return b"\x8a" + bytes([len(content)]) + content
+
+
+def tensor(shape: bytes = b"K\x01", strides: bytes = b"K\x01", count: bytes = b"K\x01") -> bytes:
+    """A dictionary with one tensor, of one axis unless `shape` and `strides` are tuples."""
+    shape, strides = (part if part.startswith(b"(") else part + b"\x85" for part in (shape, strides))
+    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu" + count + b"NtQ"
+    rebuilt = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00" + shape + strides + b"\x89}tR"
+    return b"\x80\x02}X\x01\x00\x00\x00a" + rebuilt + b"s."
+
+
+KEYS = b"\x80\x02]X\x01\x00\x00\x000a."
+ONE_VALUE = struct.pack("<qf", 1, 2.5)
+
 TENSORS = {
     "plain": torch.arange(12.0).reshape(3, 4),
     "transposed": torch.arange(12.0).reshape(3, 4).t(),
     "scalar": torch.tensor(7),
-    "empty": torch.zeros(0, 3),
     "slice": torch.arange(20.0)[5:9],
 }
 
@@ -116,13 +132,43 @@ def test_a_stream_that_asks_for_code_runs_nothing(tmp_path: Path, position: str,
         pytest.param(b"h\x07.", id="recalled-but-never-stored"),
         pytest.param(b"e.", id="no-list"),
         pytest.param(b"K\x01b.", id="attributes-of-nothing"),
+        pytest.param(tensor(shape=number(2**70)), id="a-length-beyond-all"),
+        pytest.param(tensor(strides=number(2**70)), id="a-stride-beyond-all"),
+        pytest.param(tensor(count=number(2**80)), id="a-storage-beyond-all"),
+        pytest.param(tensor(count=number(-1)), id="a-storage-of-less-than-nothing"),
+        pytest.param(tensor(shape=b"K\x00"), id="a-tensor-of-nothing"),
+        pytest.param(tensor(shape=b"(" + b"K\x01" * 99 + b"t", strides=b"(" + b"K\x01" * 99 + b"t"), id="99-axes"),
         pytest.param(b"}", id="no-end"),
         pytest.param(b"\xff", id="no-opcode"),
     ],
 )
 def test_what_is_not_a_dictionary_of_tensors_is_refused(objects: bytes) -> None:
     with pytest.raises(ArchiveError):
-        read_archive(with_objects(objects))
+        read_archive(with_objects(objects, KEYS + ONE_VALUE))
+
+
+def test_the_stream_that_these_cases_spoil_is_read_when_it_is_not_spoilt() -> None:
+    assert read_archive(with_objects(tensor(), KEYS + ONE_VALUE))["a"].tolist() == [2.5]
+
+
+@pytest.mark.parametrize(
+    ("keys", "storages"),
+    [
+        pytest.param(b"\x80\x02])" + b"\x85" * 100_000 + b"a.", ONE_VALUE, id="a-key-nested-100000-times"),
+        pytest.param(b"\x80\x02]X\x01\x00\x00\x001a.", ONE_VALUE, id="another-key"),
+        pytest.param(b"\x80\x02]X\x01\x00\x00\x000aX\x01\x00\x00\x000a.", ONE_VALUE * 2, id="a-key-twice"),
+        pytest.param(KEYS, struct.pack("<qf", 2**62, 2.5), id="another-length"),
+        pytest.param(KEYS, b"\x01", id="half-a-length"),
+    ],
+)
+def test_storages_that_do_not_belong_to_the_tensors_are_refused(keys: bytes, storages: bytes) -> None:
+    with pytest.raises(ArchiveError):
+        read_archive(with_objects(tensor(), keys + storages))
+
+
+def test_a_storage_that_claims_more_than_memory_holds_is_refused() -> None:
+    with pytest.raises(ArchiveError, match="ends within storage 0"):
+        read_archive(with_objects(tensor(count=number(2**62)), KEYS + struct.pack("<q", 2**62)))
 
 
 def tampered(old: bytes, new: bytes) -> bytes:
@@ -142,16 +188,22 @@ def tampered(old: bytes, new: bytes) -> bytes:
         pytest.param(archive({"a": torch.zeros(2)})[:-1], "ends within storage", id="shorter"),
         pytest.param(archive({"a": torch.zeros(2, dtype=torch.float64)}), "torch.DoubleStorage", id="another-type"),
         pytest.param(archive({"a": "text"}), "does not hold a dictionary of tensors", id="no-tensor"),  # type: ignore[dict-item]
-        pytest.param(tampered(b"K\x02K\x03\x86", b"K\x02K\x04\x86"), "beyond its storage", id="shape-too-large"),
-        pytest.param(tampered(b"K\x03K\x01\x86", b"K\x04K\x01\x86"), "beyond its storage", id="stride-too-large"),
-        pytest.param(tampered(b"K\x02K\x03\x86", b"K\x02K\x03\x85"), "shape", id="shape-and-strides-differ"),
+        pytest.param(
+            tampered(b"K\x02K\x03\x86", b"K\x02K\x04\x86"), "does not lie within its storage", id="shape-too-large"
+        ),
+        pytest.param(
+            tampered(b"K\x03K\x01\x86", b"K\x04K\x01\x86"), "does not lie within its storage", id="stride-too-large"
+        ),
+        pytest.param(
+            tampered(b"K\x02K\x03\x86", b"K\x02K\x03\x85"), "that belong together", id="shape-and-strides-differ"
+        ),
         pytest.param(
             tampered(b"K\x02K\x03\x86", b"J\xff\xff\xff\x7fK\x03\x86").replace(b"K\x03K\x01\x86", b"K\x00K\x00\x86"),
-            "beyond its storage",
+            "does not lie within its storage",
             id="a-bomb-of-stride-zero",
         ),
         pytest.param(
-            tampered(b"K\x02K\x03\x86", b"J\xfe\xff\xff\xffK\x03\x86"), "whose shape is none", id="a-negative-length"
+            tampered(b"K\x02K\x03\x86", b"J\xfe\xff\xff\xffK\x03\x86"), "that is none", id="a-negative-length"
         ),
     ],
 )

@@ -25,7 +25,9 @@ def test_equal_scores_are_ranked_by_trial() -> None:
 
 
 def test_columns_stand_in_the_order_of_the_contract() -> None:
-    rows = leaderboard_rows([trial(0, epochs=(epoch(1, 0.5),), values={"training.optimizer.lr": 0.1}, test={"accuracy": 0.4})])
+    rows = leaderboard_rows(
+        [trial(0, epochs=(epoch(1, 0.5),), values={"training.optimizer.lr": 0.1}, test={"accuracy": 0.4})]
+    )
     columns = leaderboard_columns(rows)
     assert columns[:7] == ["rank", "trial", "state", "score", "best_epoch", "epochs", "seconds"]
     order = ["val_accuracy", "test_accuracy", "parameters", "seed", "data", "training.optimizer.lr", "reason"]

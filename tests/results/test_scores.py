@@ -9,7 +9,8 @@ from tune_cnn.results.scores import class_scores, split_scores
 
 
 def confusion_of(true: list[int], predicted: list[int], classes: int) -> np.ndarray:
-    return metrics.confusion_matrix(true, predicted, labels=range(classes)).astype(np.int64)
+    counts: np.ndarray = metrics.confusion_matrix(true, predicted, labels=range(classes)).astype(np.int64)
+    return counts
 
 
 @pytest.mark.parametrize("seed", range(20))

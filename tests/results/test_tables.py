@@ -26,7 +26,7 @@ def test_a_cell_cannot_be_run_by_a_spreadsheet(value: object, text: str) -> None
 
 
 def test_names_with_commas_quotes_and_line_breaks_come_back(tmp_path: Path) -> None:
-    names = ['a,b', 'say "hi"', "two\nlines", "späte Æ"]
+    names = ["a,b", 'say "hi"', "two\nlines", "späte Æ"]
     write_csv(tmp_path / "t.csv", ["name"], [{"name": name} for name in names])
     assert list(pd.read_csv(tmp_path / "t.csv")["name"]) == names
 

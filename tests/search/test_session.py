@@ -50,7 +50,7 @@ def test_the_leaderboard_is_ranked_by_the_best_epoch(session: SearchSession) -> 
     assert rows.score.is_monotonic_decreasing
     epochs = pd.read_csv(session.run.epochs)
     best = epochs.groupby("trial").val_accuracy.max()
-    assert all(row.score == pytest.approx(best[row.trial]) for row in rows.itertuples())
+    assert all(row.score == pytest.approx(best.to_dict()[row.trial]) for row in rows.itertuples())
 
 
 def test_the_same_seed_gives_the_same_leaderboard(tmp_path: Path) -> None:

@@ -275,6 +275,7 @@ SEARCH_FAULTS = (
         id="range-beyond-both-bounds",
         faults=2,
     ),
+    _dropout("{range: [0.6, 3.0]}", "the range's upper end 3.0 is too large", id="range-whose-middle-is-beyond-too"),
     _dropout("{range: [false, true]}", "false is not a number", id="range-of-truth-values"),
     _dropout("{range: ['0.1', 0.5]}", "'0.1' in quotes is text; drop the quotes: 0.1", id="range-in-quotes"),
     _dropout("{range: [0.1, 0.5], step: 0}", "the step 0 leads nowhere", id="step-of-zero"),

@@ -215,6 +215,12 @@ def test_values_of_another_space_are_refused(values: dict[str, Any], tmp_path: P
         space.tree_of(values)
 
 
+def test_true_is_not_taken_for_one(tmp_path: Path) -> None:
+    space = space_of(tmp_path, training__batch_size={"choice": [1, 2]})
+    with pytest.raises(SpaceFileError, match="true is none of its labels"):
+        space.tree_of({"training.batch_size": True})
+
+
 # --- configs --------------------------------------------------------------------------------------------------------
 
 

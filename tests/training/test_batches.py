@@ -52,7 +52,9 @@ def test_augmentation_draws_the_same_for_an_image_in_whatever_batch_it_comes() -
 
 def test_pixels_are_normalised() -> None:
     source = batches(3, 3)
-    normal = Batches(source.images, source.labels, 3, source.device, torch.full((3, 1, 1), 0.5), torch.full((3, 1, 1), 0.25))
+    normal = Batches(
+        source.images, source.labels, 3, source.device, torch.full((3, 1, 1), 0.5), torch.full((3, 1, 1), 0.25)
+    )
     pixels, _ = next(normal.in_order())
     assert pixels.shape == (3, 3, 4, 4)
     assert pixels[2, 0, 0, 0].item() == pytest.approx((2 / 255 - 0.5) / 0.25)

@@ -27,11 +27,17 @@ def test_training_stops_after_two_epochs_without_gain(scores: list[float], stops
 
 def test_the_best_epoch_is_remembered_past_worse_ones() -> None:
     stopping = EarlyStopping(None)
-    assert [stopping.update(epoch, score) for epoch, score in enumerate([0.2, 0.9, 0.3], start=1)] == [True, True, False]
+    assert [stopping.update(epoch, score) for epoch, score in enumerate([0.2, 0.9, 0.3], start=1)] == [
+        True,
+        True,
+        False,
+    ]
     assert (stopping.best_epoch, stopping.best_score, stopping.exhausted) == (2, 0.9, False)
 
 
-@pytest.mark.parametrize("scores", [pytest.param([], id="before-the-first-epoch"), pytest.param([0.5, 0.4], id="waiting")])
+@pytest.mark.parametrize(
+    "scores", [pytest.param([], id="before-the-first-epoch"), pytest.param([0.5, 0.4], id="waiting")]
+)
 def test_stopping_goes_on_where_its_state_was_taken(scores: list[float]) -> None:
     first, second = EarlyStopping(2), EarlyStopping(2)
     for epoch, score in enumerate(scores, start=1):

@@ -74,7 +74,7 @@ class Augmenter:
         # One state for all transforms: albumentations' own `set_random_seed` gives each the same seed, so that their
         # draws would rise and fall together.
         numbers, choices = np.random.default_rng(seed), random.Random(seed)  # noqa: S311 - no secret is drawn here
-        pixels = np.array(image)
+        pixels = np.array(image)  # out of the memory map; and no transform promises not to write
         for transform in self._transforms:
             transform.set_random_state(numbers, choices)
             pixels = transform(image=pixels)["image"]

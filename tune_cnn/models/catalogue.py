@@ -17,6 +17,7 @@ from tune_cnn.errors import SpaceFileError
 from tune_cnn.models.freeze import UnitLine, frozen_units
 
 COLUMNS = ("name", "parameters", "features", "px", "least_px", "weights", "units")
+_MOST_SHOWN = 80  # characters of a name that is none
 TABLE = files("tune_cnn.models") / "backbones.csv"
 
 
@@ -78,8 +79,8 @@ def nearest(name: str, count: int = 3) -> tuple[str, ...]:
     """Give up to `count` known names that resemble `name`, most alike first; none if nothing does."""
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
     starting = [each for each in known_backbones() if plain and each.replace("_", "").startswith(plain)]
-    # A name without its number is as like to `lite4` as to `lite0`: the first of the shortest is the likeliest.
-    starting.sort(key=len)
+    # Of `lite0` to `lite4` the first is the likeliest, of `_035` to `_140` the width that papers mean.
+    starting.sort(key=lambda each: (len(each), not each.endswith("_100")))
     alike = difflib.get_close_matches(name.lower(), known_backbones(), n=count, cutoff=0.6)
     return tuple(dict.fromkeys((*starting, *alike)))[:count]
 
@@ -146,7 +147,8 @@ def _rows() -> dict[str, dict[str, str]]:
 def _unknown(name: str, architecture: str) -> str:
     near = nearest(architecture)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "`tune-cnn backbones` lists all"
-    return f"unknown backbone {name!r}; {hint}"
+    shown = name if len(name) <= _MOST_SHOWN else f"{name[:_MOST_SHOWN]}…"
+    return f"unknown backbone {shown!r}; {hint}"
 
 
 def _unknown_tag(name: str, architecture: str, tags: tuple[str, ...]) -> str:

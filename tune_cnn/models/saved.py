@@ -38,7 +38,16 @@ class ModelCard(Section):
     """Of model.safetensors."""
 
 
-def save_model(folder: Path, model: Classifier, config: TrialConfig, *, classes: tuple[str, ...], metric: Metric, score: float, epoch: int) -> None:
+def save_model(
+    folder: Path,
+    model: Classifier,
+    config: TrialConfig,
+    *,
+    classes: tuple[str, ...],
+    metric: Metric,
+    score: float,
+    epoch: int,
+) -> None:
     """Write a model into a folder that nobody reads yet (see `tune_cnn.files.new_folder`)."""
     weights = save(cpu_copy(model))
     mean, std = model.preprocessing

@@ -22,6 +22,8 @@ _STORAGES: Mapping[str, str] = {"torch FloatStorage": "<f4", "torch LongStorage"
 _ORDERED_DICT = "collections OrderedDict"
 _TENSOR = "torch._utils _rebuild_tensor_v2"
 _LENGTH_BYTES = 8  # before each storage's data, its number of values
+_MOST_AXES = 8
+_LARGEST_NUMBER = 2**31 - 1  # of a shape, a stride, an offset: what numpy takes without overflow
 
 
 class ArchiveError(ValueError):
@@ -83,18 +85,17 @@ def read_archive(data: bytes) -> dict[str, NDArray[Any]]:
 
 def _read_storages(stream: io.BytesIO, views: Mapping[str, _View], keys: Any) -> dict[str, NDArray[Any]]:
     known = {view.storage.key: view.storage for view in views.values()}
-    if not isinstance(keys, list) or len(keys) != len(known) or {*map(str, keys)} != {*known}:
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or sorted(keys) != sorted(known):
         _refuse("its list of storages is not the one its tensors use")
     storages = {}
     for storage in (known[key] for key in keys):
         length = stream.read(_LENGTH_BYTES)
         if len(length) < _LENGTH_BYTES or struct.unpack("<q", length)[0] != storage.count:
             _refuse(f"storage {storage.key} has not the length it should have")
-        dtype = np.dtype(storage.dtype)
-        content = stream.read(storage.count * dtype.itemsize)
-        if len(content) < storage.count * dtype.itemsize:
+        size = storage.count * np.dtype(storage.dtype).itemsize
+        if size > stream.getbuffer().nbytes - stream.tell():
             _refuse(f"ends within storage {storage.key}")
-        storages[storage.key] = np.frombuffer(content, dtype)
+        storages[storage.key] = np.frombuffer(stream.read(size), storage.dtype)
     if stream.read(1):
         _refuse("goes on after its last storage")
     return storages
@@ -103,8 +104,8 @@ def _read_storages(stream: io.BytesIO, views: Mapping[str, _View], keys: Any) ->
 def _array(view: _View, storage: NDArray[Any]) -> NDArray[Any]:
     size = math.prod(view.shape)
     last = view.offset + sum((length - 1) * stride for length, stride in zip(view.shape, view.strides, strict=True))
-    if size > len(storage) or (size and last >= len(storage)):
-        _refuse(f"a tensor of shape {view.shape} lies beyond its storage of {len(storage)} values")
+    if not size or size > len(storage) or last >= len(storage):
+        _refuse(f"a tensor of shape {view.shape} does not lie within its storage of {len(storage)} values")
     strides = [stride * storage.itemsize for stride in view.strides]
     return np.lib.stride_tricks.as_strided(storage[view.offset :], view.shape, strides, writeable=False).copy()
 
@@ -171,12 +172,12 @@ class _Machine:
     def _tuple(self, _argument: Any) -> None:
         self._stack.append(tuple(self._pop_to_mark()))
 
-    def _tuple1(self, _argument: Any) -> None:
-        self._stack.append((self._pop(),))
-
-    def _tuple2(self, _argument: Any) -> None:
+    def _pair(self, _argument: Any) -> None:
         second, first = self._pop(), self._pop()
         self._stack.append((first, second))
+
+    def _single(self, _argument: Any) -> None:
+        self._stack.append((self._pop(),))
 
     def _set_item(self, _argument: Any) -> None:
         value, key = self._pop(), self._pop()
@@ -228,9 +229,11 @@ class _Machine:
 
 
 def _window(offset: Any, shape: Any, strides: Any) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
-    numbers = (offset, *shape, *strides) if isinstance(shape, tuple) and isinstance(strides, tuple) else ()
-    if not numbers or len(shape) != len(strides) or not all(type(number) is int and number >= 0 for number in numbers):
-        _refuse("a tensor whose shape is none")
+    if not isinstance(shape, tuple) or not isinstance(strides, tuple) or not len(shape) == len(strides) <= _MOST_AXES:
+        _refuse("a tensor without a shape and strides that belong together")
+    for number in (offset, *shape, *strides):
+        if type(number) is not int or not 0 <= number <= _LARGEST_NUMBER:
+            _refuse("a tensor with a shape, stride or offset that is none")
     return offset, shape, strides
 
 
@@ -257,8 +260,8 @@ _ACTIONS: Mapping[str, Callable[[_Machine, Any], None]] = {
     "LONG_BINGET": _Machine._get,
     "GLOBAL": _Machine._global,
     "TUPLE": _Machine._tuple,
-    "TUPLE1": _Machine._tuple1,
-    "TUPLE2": _Machine._tuple2,
+    "TUPLE1": _Machine._single,
+    "TUPLE2": _Machine._pair,
     "SETITEM": _Machine._set_item,
     "SETITEMS": _Machine._set_items,
     "APPEND": _Machine._append,

@@ -17,7 +17,10 @@ def write_confusion(folder: Path, split: str, confusion: Counts, classes: tuple[
     """
     # Columns carry the class number too: two names that a spreadsheet shows alike stay apart, and none can be "true".
     columns = ["true", *(f"{number}: {name}" for number, name in enumerate(classes))]
-    rows = [dict(zip(columns, [name, *map(int, counts)], strict=True)) for name, counts in zip(classes, confusion, strict=True)]
+    rows = [
+        dict(zip(columns, [name, *map(int, counts)], strict=True))
+        for name, counts in zip(classes, confusion, strict=True)
+    ]
     write_csv(folder / f"{split}_confusion.csv", columns, rows)
     scores = [vars(one) for one in class_scores(confusion, classes)]
     write_csv(folder / f"{split}_classes.csv", ["name", "support", "precision", "sensitivity", "specificity"], scores)

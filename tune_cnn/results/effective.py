@@ -14,9 +14,7 @@ from tune_cnn.config import TrialConfig
 from tune_cnn.yaml_files import read_yaml, write_yaml
 
 
-def write_effective(
-    path: Path, config: TrialConfig, *, live: Mapping[str, Any], observed: Mapping[str, Any]
-) -> None:
+def write_effective(path: Path, config: TrialConfig, *, live: Mapping[str, Any], observed: Mapping[str, Any]) -> None:
     """Write the config's tree with the values read back in place of the asked ones.
 
     Args:

@@ -38,7 +38,13 @@ class EpochRecord:
 
     def row(self) -> dict[str, float]:
         """Give the columns of epochs.csv after `trial`."""
-        return {"epoch": self.epoch, "seconds": self.seconds, "lr": self.lr, "frozen_units": self.frozen_units, **self.scores}
+        return {
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "lr": self.lr,
+            "frozen_units": self.frozen_units,
+            **self.scores,
+        }
 
 
 @dataclass(frozen=True)

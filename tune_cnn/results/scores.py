@@ -29,6 +29,7 @@ def split_scores(confusion: Counts) -> dict[str, float]:
 
     Args:
         confusion: (C, C) counts, rows true, columns predicted.
+
     Returns:
         accuracy; balanced_accuracy, the mean recall of the classes that occur; macro_f1, the mean F1 of the classes
         that occur or were predicted. All NaN if nothing was counted.
@@ -63,4 +64,5 @@ def _margins(confusion: Counts) -> tuple[Counts, Counts, Counts]:
 
 
 def _share(part: Counts, whole: Counts) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    shares: NDArray[np.float64] = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    return shares

@@ -1,11 +1,14 @@
-"""Asynchronous successive halving by our own epoch counter (Li et al., 2020: "A System for Massively Parallel
-Hyperparameter Tuning"), in its stopping form: a trial is judged once at each rung, against those that came before."""
+"""Asynchronous successive halving by our own epoch counter, in its stopping form.
+
+A trial is judged once at each rung, against those that came before (Li et al., 2020: "A System for Massively Parallel
+Hyperparameter Tuning").
+"""
 
 from tune_cnn.config import AshaConfig
 
 
 class Asha:
-    """Knows what every trial scored at every rung, and says who may go on. Rebuilt from the stored epochs at a resume."""
+    """Knows what every trial scored at every rung, and says who may go on. Rebuilt from stored epochs at a resume."""
 
     def __init__(self, config: AshaConfig) -> None:
         self.grace_epochs = config.grace_epochs
@@ -13,7 +16,7 @@ class Asha:
         self._rungs: dict[int, dict[int, float]] = {}
 
     def is_rung(self, epoch: int) -> bool:
-        """Whether trials are judged after this epoch: grace, grace * reduction, grace * reduction**2, …"""
+        """Whether trials are judged after this epoch: the grace, times the reduction, times it again, and so on."""
         while epoch > self.grace_epochs and epoch % self.reduction == 0:
             epoch //= self.reduction
         return epoch == self.grace_epochs

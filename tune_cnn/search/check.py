@@ -19,7 +19,9 @@ def check_space(space: Space, console: Console, *, cache_dir: Path) -> None:
         DataError: the data cannot be used.
     """
     _print_parameters(space, console)
-    config = space.config(space.tree_of(space.defaults()).tree, seed=space.search.seed, cpu_threads=1, weights_file=None)
+    config = space.config(
+        space.tree_of(space.defaults()).tree, seed=space.search.seed, cpu_threads=1, weights_file=None
+    )
     data = open_data(config.data, config.image, cache_dir=cache_dir)
     _print_data(data, console)
     sizes = {name: len(split.labels) for name, split in data.splits.items()}
@@ -38,7 +40,9 @@ def _print_parameters(space: Space, console: Console) -> None:
         where = ", ".join(f"{key}={label}" for key, label in parameter.conditions)
         table.add_row(*map(escape, (parameter.name, parameter.domain.text, str(parameter.default), where)))
     search = space.search
-    console.print(Text(f"{space.name}: {space.task}, {search.trials} trials for the best {search.metric}"), soft_wrap=True)
+    console.print(
+        Text(f"{space.name}: {space.task}, {search.trials} trials for the best {search.metric}"), soft_wrap=True
+    )
     console.print(table)
 
 

@@ -36,12 +36,16 @@ def show_leaderboard(runs: Sequence[Path], *, csv_file: Path | None, top: int, a
         console.print(json.dumps(rows), soft_wrap=True, markup=False, highlight=False)
         return
     if len(groups) > 1:
-        console.print(Text("These runs saw different images or were judged by different metrics: each group is ranked by itself."))
+        console.print(
+            Text("These runs saw different images or were judged by different metrics: each group is ranked by itself.")
+        )
     for (data, metric), group in groups.items():
         if len(groups) > 1:
-            console.print(Text(f"data {data[:12]}, {metric}: {', '.join(name for name, _, _ in group)}"), soft_wrap=True)
+            console.print(
+                Text(f"data {data[:12]}, {metric}: {', '.join(name for name, _, _ in group)}"), soft_wrap=True
+            )
         shown = _shown(group, named=several)[:top]
-        console.print(leaderboard_table(shown, shown[0] if shown else []))
+        console.print(leaderboard_table(shown))
     if csv_file is not None:
         console.print(Text(f"wrote {csv_file}"), soft_wrap=True)
 
@@ -68,7 +72,9 @@ def _rows(group: Sequence[Run], *, named: bool) -> list[Row]:
 
 
 def _shown(group: Sequence[Run], *, named: bool) -> list[Row]:
-    rows = [{"run": Path(name).name, **row} if named else row for name, _, records in group for row in top_rows(records)]
+    rows = [
+        {"run": Path(name).name, **row} if named else row for name, _, records in group for row in top_rows(records)
+    ]
     return _ranked_again(rows, "score")
 
 

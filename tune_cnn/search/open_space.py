@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tune_cnn.config import ModelConfig, Policy
+from tune_cnn.errors import SpaceFileError
 from tune_cnn.models.catalogue import model_faults
+from tune_cnn.space.checks import combinations
 from tune_cnn.space.schema import Space, read_space
 
 
@@ -30,12 +32,31 @@ def open_space(file: Path, *, overrides: Sequence[str] = (), data_root: Path | N
         return model_faults(model)
 
     space = read_space(
-        file, overrides=overrides, data_root=data_root, backbone_check=check_backbone, policy_check=_policy_faults
+        file, overrides=overrides, data_root=data_root, backbone_check=check_backbone, policy_check=_transform_faults
     )
+    _check_policies_at_their_size(space)
     return OpenedSpace(space, tuple(found))
 
 
-def _policy_faults(policy: Policy) -> list[str]:
+def _check_policies_at_their_size(space: Space) -> None:
+    """Try every list of transforms on images of every size it may meet: a crop can be larger than the image.
+
+    Raises:
+        SpaceFileError: transforms that cannot work on such images.
+    """
+    for drawn in combinations(space.root, ("augment", "image")):
+        config = space.config(drawn.tree, seed=0, cpu_threads=1, weights_file=None)
+        if not isinstance(config.augment, str) and (faults := _policy_faults(config.augment, config.image.px)):
+            raise SpaceFileError(f"{space.path}: {fault} (on images of {config.image.px} px)" for fault in faults)
+
+
+def _policy_faults(policy: Policy, px: int) -> list[str]:
     from tune_cnn.data.augment import check_policy  # takes seconds: only a space that lists transforms pays for it
 
-    return check_policy(policy)
+    return check_policy(policy, px)
+
+
+def _transform_faults(policy: Policy) -> list[str]:
+    """Check a list of one transform, whatever its place; the space knows where in the file it stands."""
+    largest_px = 2048  # what fits no image of this size fits none; smaller ones are tried once their size is known
+    return [fault.removeprefix("augment.0.") for fault in _policy_faults(policy, largest_px)]

@@ -1,13 +1,15 @@
 """Ray Tune executes what a session proposes. The only importer of Ray.
 
-Ray is told as little as possible: a job goes out, a small message per epoch comes back. What was tried and how it went is
-the session's business and stands in study.db; Ray's own experiment state lives in a temporary folder and is thrown away.
+Ray is told as little as possible: a job goes out, a small message per epoch comes back. What was tried and how it
+went is the session's business and stands in study.db; Ray's own experiment state lies in a temporary folder and is
+thrown away.
 """
 
 import json
 import logging
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +25,7 @@ _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # its CSV, JSON and TensorBoard files are a second, worse truth
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that ends without an epoch must not end the search
     "TUNE_FUNCTION_THREAD_TIMEOUT_S": "30",  # a slow thread of a stopped trial would fail the next one on its worker
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt ends the driver at once: every trial's last epoch is on disk already
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt ends the driver at once: each last epoch is on disk
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.items()})
@@ -38,7 +40,6 @@ from tune_cnn.config import Metric, PerTrial, TrialConfig  # noqa: E402
 from tune_cnn.errors import InputError, SearchError  # noqa: E402
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder  # noqa: E402
 from tune_cnn.search.session import Job, SearchSession  # noqa: E402
-
 
 _MESSAGE = "tune_cnn"
 
@@ -55,17 +56,20 @@ class Slots:
 
 
 @contextmanager
-def ray_running(address: str | None) -> Iterator[None]:
+def ray_running(address: str | None) -> Iterator[Path]:
     """Start Ray on this machine alone, or join the cluster at `address`; leave nothing behind.
+
+    Yields:
+        A scratch folder for as long as Ray runs.
 
     Raises:
         SearchError: the cluster cannot be reached.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    scratch = Path(tempfile.mkdtemp(prefix="tc-")) if address is None else None  # short: socket paths end at 107 letters
+    scratch = Path(tempfile.mkdtemp(prefix="tc-"))  # a short name: paths of sockets end at 107 letters
     try:
-        if scratch:
+        if address is None:
             # "local" says: never join whatever Ray happens to run on this host.
             ray.init(
                 address="local",
@@ -78,14 +82,14 @@ def ray_running(address: str | None) -> Iterator[None]:
             )
         else:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        # Ray's own handler would end the process with a stack dump; ours ends it in order.
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        yield scratch
     except ConnectionError as error:
         raise SearchError(f"no Ray cluster at {address!r}: {error}") from error
-    try:
-        yield
     finally:
         ray.shutdown()
-        if scratch:
-            shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def slots(per_trial: PerTrial, concurrent: int | None) -> Slots:
@@ -100,19 +104,18 @@ def slots(per_trial: PerTrial, concurrent: int | None) -> Slots:
     fits = [int(cpus / per_trial.cpus)] + ([int(gpus / asked_gpus)] if asked_gpus else [])
     if min(fits) < 1:
         raise InputError(
-            f"a trial asks for {per_trial.cpus:g} CPUs and {asked_gpus:g} GPUs, but there are only {cpus:g} and {gpus:g}; "
-            "write less with --cpus-per-trial and --gpus-per-trial"
+            f"a trial asks for {per_trial.cpus:g} CPUs and {asked_gpus:g} GPUs, but there are only {cpus:g} and "
+            f"{gpus:g}; write less with --cpus-per-trial and --gpus-per-trial"
         )
     return Slots(cpus, gpus, per_trial.cpus, asked_gpus, min([*fits, concurrent or fits[0]]))
 
 
-def run_search(session: SearchSession, offered: Slots, *, metric: Metric, cache_dir: Path) -> None:
-    """Run proposed trials until there are no more.
+def run_search(session: SearchSession, offered: Slots, *, metric: Metric, cache_dir: Path, scratch: Path) -> None:
+    """Run proposed trials until there are no more. Ray's own records go to `scratch`.
 
     Raises:
         SearchError: Ray could not go on.
     """
-    scratch = Path(tempfile.mkdtemp(prefix="tune-cnn-"))
     trainable = tune.with_resources(
         tune.with_parameters(_trainable, metric=metric, cache_dir=str(cache_dir)),
         {"CPU": offered.per_trial_cpus, "GPU": offered.per_trial_gpus},
@@ -130,15 +133,16 @@ def run_search(session: SearchSession, offered: Slots, *, metric: Metric, cache_
             trial_name_creator=lambda trial: str(trial.trial_id),
         ),
         run_config=tune.RunConfig(
-            name=session.run.path.name, storage_path=str(scratch), verbose=0, callbacks=[_Ends(session, proposals)]
+            name=session.run.path.name,
+            storage_path=str(scratch / "tune"),
+            verbose=0,
+            callbacks=[_Ends(session, proposals)],
         ),
     )
     try:
         tuner.fit()
     except tune.TuneError as error:
         raise SearchError(f"Ray could not go on: {error}") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _trainable(config: dict[str, Any], *, metric: Metric, cache_dir: str) -> None:
@@ -197,7 +201,7 @@ class _Judge(_StaysInDriver, FIFOScheduler):  # type: ignore[misc]
         super().__init__()
         self._session, self._proposals = session, proposals
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+    def on_trial_result(self, _controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if _MESSAGE not in result:  # Ray's own word that a trial is done
             return str(TrialScheduler.CONTINUE)
         message = json.loads(result[_MESSAGE])
@@ -213,10 +217,10 @@ class _Ends(_StaysInDriver, Callback):  # type: ignore[misc]
     def __init__(self, session: SearchSession, proposals: _Proposals) -> None:
         self._session, self._proposals = session, proposals
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_complete(self, *, trial: Any, **_context: Any) -> None:
         self._session.on_end(self._proposals.jobs[trial.trial_id].number, None)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_error(self, *, trial: Any, **_context: Any) -> None:
         job = self._proposals.jobs[trial.trial_id]
         self._session.on_end(job.number, _failure(TrialFolder(job.folder)))
 

@@ -42,7 +42,9 @@ class Screen:
         if not self.console.is_terminal:
             yield
             return
-        with LiveDisplay(console=self.console, get_renderable=lambda: live_view(session), refresh_per_second=2, transient=True):
+        with LiveDisplay(
+            console=self.console, get_renderable=lambda: live_view(session), refresh_per_second=2, transient=True
+        ):
             yield
 
     def _standing(self) -> str:
@@ -62,7 +64,13 @@ def live_view(session: SearchSession) -> Group:
         last = live.epochs[-1] if live.epochs else None
         score, best = (f"{last.score:.4f}", f"{live.best_score:.4f}") if last else ("", "")
         values = session.records[live.job.number].values
-        row = (str(live.job.number), f"{len(live.epochs)}/{live.job.config.training.epochs}", score, best, values_text(values))
+        row = (
+            str(live.job.number),
+            f"{len(live.epochs)}/{live.job.config.training.epochs}",
+            score,
+            best,
+            values_text(values),
+        )
         table.add_row(*map(escape, row))
     return Group(table, Text(standing(session)))
 
@@ -74,7 +82,8 @@ def standing(session: SearchSession) -> str:
     best = next((record for record in ranked(records) if record.best), None)
     best_text = f"best {best.best.score:.4f} (trial {best.trial})" if best and best.best else "no score yet"
     counts = ", ".join(f"{number} {state}" for state, number in count.items())
-    return f"{counts} of {session.space.search.trials} · {best_text} · {_clock(session.elapsed_seconds)}{_eta_text(session)}"
+    time = f"{_clock(session.elapsed_seconds)}{_eta_text(session)}"
+    return f"{counts} of {session.space.search.trials} · {best_text} · {time}"
 
 
 def eta_seconds(session: SearchSession) -> float | None:
@@ -87,12 +96,15 @@ def eta_seconds(session: SearchSession) -> float | None:
     return min(estimate, session.seconds_to_deadline)
 
 
-def leaderboard_table(rows: Sequence[Mapping[str, object]], columns: Iterable[str]) -> Table:
-    """Give a table of leaderboard rows for a terminal; long cells are cut, nothing in them is taken for markup."""
+def leaderboard_table(rows: Sequence[Mapping[str, object]]) -> Table:
+    """Give a table of leaderboard rows for a terminal; columns without a value are left out.
+
+    Long values wrap; nothing in them is taken for markup.
+    """
     table = Table(box=None, pad_edge=False)
-    names = list(columns)
+    names = [name for name in (rows[0] if rows else ()) if any(row.get(name) is not None for row in rows)]
     for name in names:
-        table.add_column(escape(name), no_wrap=True, overflow="ellipsis", max_width=32)
+        table.add_column(escape(name), no_wrap=name != "values", overflow="fold" if name == "values" else "ellipsis")
     for row in rows:
         table.add_row(*(escape(_short(row.get(name))) for name in names))
     return table

@@ -1,11 +1,10 @@
-"""A whole search, in the order it happens: check everything, search, score the best on the test split, say where things are."""
+"""A whole search, in the order it happens: check everything, search, score the best on the test split, show it."""
 
 import json
 import os
 import platform
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +17,10 @@ from filelock import FileLock, Timeout
 
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.dataset import ImageData, open_data
-from tune_cnn.errors import RunFolderError, SearchError
+from tune_cnn.errors import RunFolderError, SearchError, WeightsError
 from tune_cnn.evaluation import evaluate_model
 from tune_cnn.files import write_whole
-from tune_cnn.models.weights import resolve_weights
+from tune_cnn.models.weights import ResolvedWeights, resolve_weights
 from tune_cnn.results.confusion import write_confusion
 from tune_cnn.results.records import RunFolder
 from tune_cnn.results.tables import write_csv
@@ -46,7 +45,9 @@ class SearchPlaces:
     """Of a Ray cluster; None starts Ray on this machine."""
 
 
-def search(space: Space, places: SearchPlaces, screen: Screen, *, backbones: Sequence[tuple[str, str]], command: str) -> None:
+def search(
+    space: Space, places: SearchPlaces, screen: Screen, *, backbones: Sequence[tuple[str, str]], command: str
+) -> None:
     """Run or continue a search to its end.
 
     Args:
@@ -55,17 +56,18 @@ def search(space: Space, places: SearchPlaces, screen: Screen, *, backbones: Seq
         screen: what is shown.
         backbones: every (backbone, weights) the space may draw.
         command: how the user called it, for run.json.
+
     Raises:
         InputError: the space, the data, the weights or the run folder cannot be used; nothing was started.
         SearchError: no trial gave a result, or too many failed for one cause.
     """
     with driver_lock(places.run):
-        default = space.config(space.tree_of(space.defaults()).tree, seed=space.search.seed, cpu_threads=1, weights_file=None)
+        default = space.config(
+            space.tree_of(space.defaults()).tree, seed=space.search.seed, cpu_threads=1, weights_file=None
+        )
         data = open_data(default.data, default.image, cache_dir=places.cache_dir)
-        weights = {
-            pair: resolve_weights(*pair, weights_dir=places.weights_dir, cache_dir=places.cache_dir) for pair in backbones
-        }
-        _claim(places.run, space, data, command)
+        weights = {pair: _weights(pair, places) for pair in backbones}
+        _claim(places.run, space, data, weights, command)
         study = Study.open(places.run.study, space.search, defaults=space.defaults())
         session = SearchSession(
             space,
@@ -75,7 +77,9 @@ def search(space: Space, places: SearchPlaces, screen: Screen, *, backbones: Seq
             data=data.fingerprint,
             on_event=screen.event,
         )
-        screen.lines(_header(space, default, data, weights={" ".join(pair): found.source for pair, found in weights.items()}))
+        screen.lines(
+            _header(space, default, data, weights={" ".join(pair): found.source for pair, found in weights.items()})
+        )
         if session.over and not session.gave_up:
             screen.lines({"finished": f"all {space.search.trials} trials are done; write --trials N for more"})
         else:
@@ -96,10 +100,33 @@ def driver_lock(run: RunFolder) -> Iterator[None]:
         with lock:
             yield
     except Timeout as error:
-        raise RunFolderError(f"{run.path}: another search is at work in this folder; wait for it, or write --name OTHER") from error
+        raise RunFolderError(
+            f"{run.path}: another search is at work in this folder; wait for it, or write --name OTHER"
+        ) from error
 
 
-def _claim(run: RunFolder, space: Space, data: ImageData, command: str) -> None:
+def _weights(pair: tuple[str, str], places: SearchPlaces) -> ResolvedWeights:
+    """Find the starting weights, and make sure that a search which goes on starts its trials from those it had.
+
+    Raises:
+        WeightsError: they cannot be had, or are others than before.
+    """
+    before = read_run(places.run)["weights"].get(" ".join(pair)) if places.run.run.exists() else None
+    if before and before["file"] and places.weights_dir is None and Path(before["file"]).is_file():
+        found = resolve_weights(pair[0], before["file"], weights_dir=None, cache_dir=places.cache_dir)
+    else:
+        found = resolve_weights(*pair, weights_dir=places.weights_dir, cache_dir=places.cache_dir)
+    if before and before["sha256"] != found.sha256:
+        raise WeightsError(
+            f"{found.file}: other weights of {pair[0]} than this search began with ({before['file']}); "
+            "give the same --weights, or write --name OTHER for a new run"
+        )
+    return found
+
+
+def _claim(
+    run: RunFolder, space: Space, data: ImageData, weights: Mapping[tuple[str, str], ResolvedWeights], command: str
+) -> None:
     """Write what the run folder is about, or make sure that it is about the same.
 
     Raises:
@@ -114,14 +141,18 @@ def _claim(run: RunFolder, space: Space, data: ImageData, command: str) -> None:
             )
         if before["data"] != data.fingerprint:
             raise RunFolderError(
-                f"{run.path}: was searched on other images (fingerprint {before['data'][:12]}, now {data.fingerprint[:12]}); "
-                "write --name OTHER for a new run"
+                f"{run.path}: was searched on other images (fingerprint {before['data'][:12]}, "
+                f"now {data.fingerprint[:12]}); write --name OTHER for a new run"
             )
     write_yaml(run.space, space.canonical())
     write_csv(run.skipped, ["path", "split", "reason"], [vars(skipped) for skipped in data.skipped])
     facts = {
         "space_digest": space.digest(),
         "data": data.fingerprint,
+        "weights": {
+            " ".join(pair): {"file": found.file and str(found.file), "sha256": found.sha256}
+            for pair, found in weights.items()
+        },
         "seed": space.search.seed,
         "command": command,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -140,7 +171,7 @@ def read_run(run: RunFolder) -> dict[str, Any]:
     """
     try:
         facts = json.loads(run.run.read_bytes())
-        if not {"space_digest", "data", "seed", "command"} <= set(facts):
+        if not {"space_digest", "data", "weights", "seed", "command"} <= set(facts):
             raise ValueError("names are missing")
     except FileNotFoundError as error:
         raise RunFolderError(f"{run.run}: no such file; give a run folder that `tune-cnn search` wrote") from error
@@ -158,12 +189,13 @@ def device_name() -> str:
 
 def _run(session: SearchSession, places: SearchPlaces, screen: Screen) -> None:
     search = session.space.search
-    with runner.ray_running(places.address):
+    with runner.ray_running(places.address) as scratch:
         offered = runner.slots(search.per_trial, search.concurrent)
-        screen.lines({"running": f"{offered.concurrent} trials at a time, each {offered.per_trial_cpus:g} CPUs and "
-                                 f"{offered.per_trial_gpus:g} GPUs, of {offered.cpus:g} and {offered.gpus:g}"})  # fmt: skip
+        each = f"{offered.per_trial_cpus:g} CPUs and {offered.per_trial_gpus:g} GPUs"
+        there = f"{offered.cpus:g} CPUs and {offered.gpus:g} GPUs"
+        screen.lines({"running": f"{offered.concurrent} trials at a time, each on {each} of {there}"})
         with screen.watching(session):
-            runner.run_search(session, offered, metric=search.metric, cache_dir=places.cache_dir)
+            runner.run_search(session, offered, metric=search.metric, cache_dir=places.cache_dir, scratch=scratch)
     session.write_tables()
 
 
@@ -174,7 +206,7 @@ def _conclude(session: SearchSession, places: SearchPlaces, screen: Screen) -> N
             _score_on_test(session, record.trial, places)
     session.write_tables()
     rows = top_rows(session.records.values())[: session.space.search.keep]
-    screen.console.print(leaderboard_table(rows, [name for name in rows[0] if any(row[name] is not None for row in rows)] if rows else []))
+    screen.console.print(leaderboard_table(rows))
     screen.lines({"leaderboard": str(places.run.leaderboard), "best model": str(places.run.best)})
     if session.gave_up:
         raise SearchError(f"given up: five trials in a row failed alike: {session.gave_up}")

@@ -18,10 +18,11 @@ from tune_cnn.models.catalogue import facts as backbone_facts
 from tune_cnn.models.freeze import frozen_units
 from tune_cnn.results.effective import compare_effective
 from tune_cnn.results.leaderboard import epoch_columns, epoch_rows, leaderboard_columns, leaderboard_rows, ranked
-from tune_cnn.results.records import EpochRecord, RunFolder, State, TrialFacts, TrialRecord
+from tune_cnn.results.records import EpochRecord, RunFolder, Scalar, State, TrialFacts, TrialRecord
 from tune_cnn.results.tables import write_csv
 from tune_cnn.search.asha import Asha
 from tune_cnn.search.study import Study
+from tune_cnn.space.nodes import Drawn
 from tune_cnn.space.schema import Space
 from tune_cnn.yaml_files import load_model, write_yaml
 
@@ -193,14 +194,17 @@ class SearchSession:
         config = self._config(drawn.tree)
         folder = self.run.trial(number)
         write_yaml(folder.config, config.model_dump(mode="json"))
-        self._study.note(number, values=dict(drawn.named), seed=config.seed, data=self.data)
-        self.records[number] = TrialRecord(number, "running", config.seed, dict(drawn.named), data=self.data)
+        values = _table_values(drawn)
+        self._study.note(number, values=values, seed=config.seed, data=self.data)
+        self.records[number] = TrialRecord(number, "running", config.seed, values, data=self.data)
         return Job(number, config, folder.path)
 
     def _config(self, tree: Any) -> TrialConfig:
         search = self.space.search
-        # One seed for all trials: order, augmentation and head start alike, so that trials differ by their values alone.
-        asked = self.space.config(tree, seed=search.seed, cpu_threads=max(1, int(search.per_trial.cpus)), weights_file=None)
+        # One seed for all: order, augmentation and head start alike, so that trials differ by their values alone.
+        asked = self.space.config(
+            tree, seed=search.seed, cpu_threads=max(1, int(search.per_trial.cpus)), weights_file=None
+        )
         file = self._weights_files[asked.model.backbone, asked.model.weights]
         model = asked.model.model_copy(update={"weights_file": file and str(file)})
         return asked.model_copy(update={"model": model})
@@ -269,6 +273,20 @@ class SearchSession:
             if record.trial not in keep and folder.best.is_symlink():
                 shutil.rmtree(folder.best.resolve(), ignore_errors=True)
                 folder.best.unlink()
+
+
+def _table_values(drawn: Drawn) -> dict[str, Scalar]:
+    """Give what was drawn by the dotted name under which the trial's files hold it.
+
+    A section that is chosen by its kind stands there as `training.schedule.kind`.
+    """
+    return {_place(name, drawn.tree): value for name, value in drawn.named.items()}
+
+
+def _place(name: str, tree: Any) -> str:
+    for part in name.split("."):
+        tree = tree[int(part)] if isinstance(tree, list) else tree[part]
+    return f"{name}.kind" if isinstance(tree, dict) and "kind" in tree else name
 
 
 def _ending(record: TrialRecord) -> str:

@@ -1,7 +1,7 @@
 """The truth of a search: Optuna's study in a SQLite file, written by the driver alone. The only importer of Optuna.
 
-Parameters, states and scores per epoch are Optuna's own fields; what the tables need besides is kept as user attributes,
-JSON all of it. Nothing is pickled.
+Parameters, states and scores per epoch are Optuna's own fields; what the tables need besides is kept as user
+attributes, JSON all of it. Nothing is pickled.
 """
 
 import warnings
@@ -60,7 +60,9 @@ class Study:
             RunFolderError: there is none, or the file is not a study.
         """
         if not db.is_file():
-            raise RunFolderError(f"{db}: no such file; give a run folder that `tune-cnn search` wrote, it holds study.db")
+            raise RunFolderError(
+                f"{db}: no such file; give a run folder that `tune-cnn search` wrote, it holds study.db"
+            )
         try:
             return cls(RDBStorage(f"sqlite:///{db}"), search)
         except (KeyError, RuntimeError, optuna.exceptions.OptunaError, SQLAlchemyError) as error:
@@ -69,8 +71,8 @@ class Study:
     def ask(self, space: Space) -> tuple[int, Drawn]:
         """Give the next trial's number and its drawn values.
 
-        The sampler is made anew for each trial from seed and number: a search that was interrupted goes on with the draws
-        it would have made, and never repeats those it made.
+        The sampler is made anew for each trial from seed and number: a search that was interrupted goes on with the
+        draws it would have made, and never repeats those it made.
         """
         self._study.sampler = _sampler(self._search, self.asked)
         trial = self._study.ask()
@@ -93,7 +95,7 @@ class Study:
         self._storage.set_trial_intermediate_value(trial_id, epoch.epoch, epoch.score)
 
     def finish(self, number: int, state: State, score: float | None, reason: str = "") -> None:
-        """Close a trial: complete with its best score, stopped with its curve, or failed with the reason and no score."""
+        """Close a trial: complete with its best score, stopped with its curve, failed with the reason and no score."""
         if reason:
             self.note(number, reason=reason)
         match state:
@@ -136,7 +138,9 @@ def _record(trial: FrozenTrial, test: Mapping[str, float]) -> TrialRecord:
 
 
 def _sampler(search: SearchConfig, number: int) -> optuna.samplers.BaseSampler:
-    seed = search.seed * 1_000_003 + number  # far apart for neighbouring seeds: trial 1 of seed 0 is not trial 0 of seed 1
+    seed = (
+        search.seed * 1_000_003 + number
+    )  # far apart for neighbouring seeds: trial 1 of seed 0 is not trial 0 of seed 1
     if search.sampler == "random":
         return optuna.samplers.RandomSampler(seed=seed)
     with _silenced():

@@ -4,8 +4,9 @@ Everything random in an epoch comes from a seed of (trial seed, epoch), so that 
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,12 +19,19 @@ Pixels = NDArray[np.uint8]
 Augment = Callable[[Pixels, int], Pixels]
 
 
+class ImageArray(Protocol):
+    """N images of one size in uint8: an array, a memory map, or a selection of one."""
+
+    def __getitem__(self, places: Any, /) -> Pixels:
+        """Give (B, H, W, 3) for an array of B places."""
+        ...
+
+
 @dataclass(frozen=True)
 class Batches:
     """One split, ready to be fed to a model on `device`."""
 
-    images: Pixels
-    """(N, H, W, 3) uint8, or anything that gives (B, H, W, 3) when indexed by an array."""
+    images: ImageArray
     labels: NDArray[np.int64]
     """(N,) class ids."""
     batch_size: int
@@ -31,6 +39,20 @@ class Batches:
     mean: Tensor
     """(3, 1, 1), in units of [0, 1]."""
     std: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        images: ImageArray,
+        labels: NDArray[np.int64],
+        *,
+        batch_size: int,
+        preprocessing: tuple[Sequence[float], Sequence[float]],
+        device: torch.device,
+    ) -> "Batches":
+        """Make a split ready for a model that wants its channels with this mean and deviation, in units of [0, 1]."""
+        mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in preprocessing)
+        return cls(images, labels, batch_size, device, mean, std)
 
     def __len__(self) -> int:
         """Count the batches of a shuffled epoch."""

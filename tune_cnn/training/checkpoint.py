@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn, optim
@@ -35,26 +34,27 @@ class Checkpoint:
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint. The JSON is written last and names the digest of the tensors it belongs to.
 
-    Two generations are kept by digest, so that a kill between the two files leaves the older pair readable.
+    The tensors' file is named by its digest, so that a kill between the two leaves the older pair readable.
     """
     tensors, plain = _split(checkpoint.optimizer)
     tensors |= {f"model/{name}": tensor for name, tensor in checkpoint.model.items()}
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     digest = hashlib.sha256(data).hexdigest()
+    name = f"{digest[:16]}.{_TENSORS}"
     body = {
         "format": FORMAT,
         "epoch": checkpoint.epoch,
-        "tensors": f"{digest[:16]}.{_TENSORS}",
+        "tensors": name,
         "sha256": digest,
         "optimizer": plain,
         "schedule": dict(checkpoint.schedule),
         "stopping": dict(checkpoint.stopping),
         "history": checkpoint.history,
     }
-    write_whole(folder / body["tensors"], data)
+    write_whole(folder / name, data)
     write_whole(folder / _PLAIN, json.dumps(body))
     for old in folder.glob(f"*.{_TENSORS}"):
-        if old.name != body["tensors"]:
+        if old.name != name:
             old.unlink()
 
 

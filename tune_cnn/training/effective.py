@@ -57,7 +57,10 @@ def _frozen_units(model: Classifier) -> int:
 def _head(model: Classifier) -> Live:
     *hidden, _classes = model.head_widths()
     shares = sorted(set(model.dropout()))
-    live: dict[str, Any] = {"model.head.hidden": hidden, "model.head.dropout": shares[0] if len(shares) == 1 else shares or 0.0}
+    live: dict[str, Any] = {
+        "model.head.hidden": hidden,
+        "model.head.dropout": shares[0] if len(shares) == 1 else shares or 0.0,
+    }
     if hidden:  # without hidden layers there is nothing a batch norm could follow
         live["model.head.batch_norm"] = bool(batch_norms(model.head))
     return live

@@ -121,14 +121,16 @@ class Training:
         scores |= {f"val_{name}": value for name, value in val.scores().items()}
         if not math.isfinite(scores["train_loss"]) or not math.isfinite(scores["val_loss"]):
             raise DivergedError(
-                f"epoch {epoch}: train_loss {scores['train_loss']:g}, val_loss {scores['val_loss']:g} at learning rate {lr:g}; "
-                "a lower training.optimizer.lr keeps the loss finite"
+                f"epoch {epoch}: train_loss {scores['train_loss']:g}, val_loss {scores['val_loss']:g} "
+                f"at learning rate {lr:g}; a lower training.optimizer.lr keeps the loss finite"
             )
         score = self.score_of(scores)
         self.learning_rate.after_epoch(val_loss=scores["val_loss"], score=score)
         is_best = self.stopping.update(epoch, score)
         seconds = round(time.perf_counter() - started, 4)
-        record = EpochRecord(epoch=epoch, seconds=seconds, lr=lr, frozen_units=self.model.frozen_units, score=score, scores=scores)
+        record = EpochRecord(
+            epoch=epoch, seconds=seconds, lr=lr, frozen_units=self.model.frozen_units, score=score, scores=scores
+        )
         self.history.append(record)
         return Epoch(record, val.confusion(), is_best)
 
