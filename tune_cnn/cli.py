@@ -5,8 +5,6 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,6 +48,7 @@ Sets = Annotated[
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", is_eager=True)]
 
+_SIGTERM_CODE = 143
 _debug = False
 
 
@@ -268,34 +267,22 @@ def _cache(chosen: Path | None) -> Path:
     return (chosen or base / "tune-cnn").absolute()
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM: what kill, Slurm, Kubernetes and `ray job stop` send; ends a command as Ctrl-C does."""
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    def end(_signal: int, _frame: object) -> None:
-        raise _Terminated
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def main() -> None:
     """Run the command line; every error on purpose becomes one message and an exit code, never a traceback."""
+    terminated = False
+
+    def end(_signal: int, _frame: object) -> None:
+        """End as Ctrl-C does: kill, Slurm, Kubernetes and `ray job stop` send SIGTERM."""
+        nonlocal terminated
+        terminated = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
     try:
-        with _sigterm_as_interrupt():
-            app(standalone_mode=False)
-    except KeyboardInterrupt as interrupt:
-        sys.exit(143 if isinstance(interrupt, _Terminated) else 130)
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
-    except typer.Abort:
-        sys.exit(130)
-    except TuneCnnError as error:
+        app()
+    except SystemExit as done:
+        sys.exit(_SIGTERM_CODE if terminated else done.code)
+    except (TuneCnnError, OSError) as error:
         if _debug:
             raise
         Console(stderr=True).print(Text(str(error)), soft_wrap=True)

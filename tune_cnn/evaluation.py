@@ -85,7 +85,10 @@ def predict(folder: Path, images: Iterable[Path]) -> Iterator[Prediction]:
             pixels = fit_image(
                 decode_image(path.read_bytes(), max_megapixels=card.image.max_megapixels), card.image.px, card.image.fit
             )
-        except (OSError, UndecodableError) as error:
+        except OSError as error:
+            yield Prediction(path, (), error=f"cannot be read: {error.strerror}")
+            continue
+        except UndecodableError as error:
             yield Prediction(path, (), error=str(error))
             continue
         one = np.zeros(1, np.int64)

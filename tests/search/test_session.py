@@ -109,6 +109,10 @@ def test_one_failed_trial_does_not_end_the_search(session: SearchSession) -> Non
         pytest.param(["same"] * 5, True, id="five-alike"),
         pytest.param(["same"] * 4, False, id="four-alike"),
         pytest.param(["one", "other"] * 4, False, id="different-causes"),
+        pytest.param([f"OSError: trials/{number}: full" for number in range(5)], True, id="alike-but-for-a-number"),
+        pytest.param(
+            [f"DivergedError: at rate {number}" for number in range(5)], False, id="diverged-at-different-rates"
+        ),
     ],
 )
 def test_five_equal_failures_in_a_row_end_the_search_with_their_cause(
@@ -118,7 +122,7 @@ def test_five_equal_failures_in_a_row_end_the_search_with_their_cause(
         job = session.propose()
         assert job is not None
         session.on_end(job.number, cause)
-    assert session.gave_up == ("same" if gives_up else "")
+    assert session.gave_up == (causes[-1] if gives_up else "")
     assert (session.propose() is None) is gives_up
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tune_cnn.config import ModelConfig, Policy
 from tune_cnn.errors import SpaceFileError
-from tune_cnn.models.catalogue import model_faults
+from tune_cnn.models.catalogue import facts, model_faults
 from tune_cnn.space.checks import combinations
 from tune_cnn.space.schema import Space, read_space
 
@@ -34,20 +34,28 @@ def open_space(file: Path, *, overrides: Sequence[str] = (), data_root: Path | N
     space = read_space(
         file, overrides=overrides, data_root=data_root, backbone_check=check_backbone, policy_check=_transform_faults
     )
-    _check_policies_at_their_size(space)
+    _check_sizes(space)
     return OpenedSpace(space, tuple(found))
 
 
-def _check_policies_at_their_size(space: Space) -> None:
-    """Try every list of transforms on images of every size it may meet: a crop can be larger than the image.
+def _check_sizes(space: Space) -> None:
+    """Hold every size of image against the backbones and the lists of transforms that it may meet.
 
     Raises:
-        SpaceFileError: transforms that cannot work on such images.
+        SpaceFileError: a backbone that needs larger images, or a crop that is larger than the image.
     """
-    for drawn in combinations(space.root, ("augment", "image")):
+    faults: dict[str, None] = {}
+    for drawn in combinations(space.root, ("augment", "image", "model.backbone")):
         config = space.config(drawn.tree, seed=0, cpu_threads=1, weights_file=None)
-        if not isinstance(config.augment, str) and (faults := _policy_faults(config.augment, config.image.px)):
-            raise SpaceFileError(f"{space.path}: {fault} (on images of {config.image.px} px)" for fault in faults)
+        px, backbone = config.image.px, facts(config.model.backbone)
+        if px < backbone.least_px:
+            text = f"{px} px are too few for {backbone.name}; write {backbone.least_px} or more"
+            faults[f"{space.path}: image.px: {text}"] = None
+        if not isinstance(config.augment, str):
+            for fault in _policy_faults(config.augment, px):
+                faults[f"{space.path}: {fault} (on images of {px} px)"] = None
+    if faults:
+        raise SpaceFileError(faults)
 
 
 def _policy_faults(policy: Policy, px: int) -> list[str]:

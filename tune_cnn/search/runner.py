@@ -38,6 +38,7 @@ from ray.tune.search import Searcher  # noqa: E402
 
 from tune_cnn.config import Metric, PerTrial, TrialConfig  # noqa: E402
 from tune_cnn.errors import InputError, SearchError  # noqa: E402
+from tune_cnn.models.hub import TRIAL_ENVIRONMENT  # noqa: E402
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder  # noqa: E402
 from tune_cnn.search.session import Job, SearchSession  # noqa: E402
 
@@ -68,6 +69,7 @@ def ray_running(address: str | None) -> Iterator[Path]:
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scratch = Path(tempfile.mkdtemp(prefix="tc-"))  # a short name: paths of sockets end at 107 letters
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         if address is None:
             # "local" says: never join whatever Ray happens to run on this host.
@@ -82,8 +84,7 @@ def ray_running(address: str | None) -> Iterator[Path]:
             )
         else:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        # Ray's own handler would end the process with a stack dump; ours ends it in order.
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts its own in place, which exits with 1 and no word
         yield scratch
     except ConnectionError as error:
         raise SearchError(f"no Ray cluster at {address!r}: {error}") from error
@@ -147,7 +148,10 @@ def run_search(session: SearchSession, offered: Slots, *, metric: Metric, cache_
 
 def _trainable(config: dict[str, Any], *, metric: Metric, cache_dir: str) -> None:
     """Run one job on a worker; Ray's function interface."""
-    from tune_cnn.trial import run_trial  # here, so that the driver need not import torch to speak to Ray
+    # Here, so that the driver need not import torch to speak to Ray, and after the hub has been told to stay silent:
+    # the driver has found all weights, and a hundred workers asking at once would be turned away.
+    os.environ.update(TRIAL_ENVIRONMENT)
+    from tune_cnn.trial import run_trial
 
     folder = TrialFolder(Path(config["folder"]))
     trial_config = TrialConfig.model_validate(config["config"])

@@ -4,6 +4,7 @@ Whoever runs trials (Ray in `runner.py`, a plain loop in a test) calls `propose`
 """
 
 import math
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_cnn.config import TrialConfig
-from tune_cnn.errors import MismatchError
+from tune_cnn.errors import DivergedError, MismatchError
 from tune_cnn.files import point_to
 from tune_cnn.models.catalogue import facts as backbone_facts
 from tune_cnn.models.freeze import frozen_units
@@ -145,7 +146,7 @@ class SearchSession:
         self._update_record(number, state=state, reason=reason)
         del self.running[number]
         self.ended_here += 1
-        self._count_failure(reason if state == "failed" else "")
+        self._count_failure(_cause(reason) if state == "failed" else "", reason)
         self._prune_losers()
         self._show_best()
         self.write_tables(force=not self.running)
@@ -249,12 +250,11 @@ class SearchSession:
             changes["epochs"] = tuple(live.epochs)
         self.records[number] = replace(self.records[number], **changes)
 
-    def _count_failure(self, cause: str) -> None:
+    def _count_failure(self, cause: str, reason: str) -> None:
         before, times = self._equal_failures
-        same = bool(cause) and cause == before
-        self._equal_failures = (cause, times + 1 if same else int(bool(cause)))
+        self._equal_failures = (cause, times + 1 if cause == before else 1) if cause else ("", 0)
         if self._equal_failures[1] >= EQUAL_FAILURES_IN_A_ROW:
-            self.gave_up = cause
+            self.gave_up = reason
 
     def _show_best(self) -> None:
         """Let `best` name the best trial's model; workers write theirs before they tell of the epoch."""
@@ -287,6 +287,14 @@ def _place(name: str, tree: Any) -> str:
     for part in name.split("."):
         tree = tree[int(part)] if isinstance(tree, list) else tree[part]
     return f"{name}.kind" if isinstance(tree, dict) and "kind" in tree else name
+
+
+def _cause(reason: str) -> str:
+    """Give what two failures have in common if they have one cause: numbers and addresses may differ.
+
+    Not so for diverged trials: in a wide range of learning rates they are part of a sound search.
+    """
+    return reason if reason.startswith(DivergedError.__name__) else re.sub(r"0x[0-9a-f]+|\d+", "#", reason)
 
 
 def _ending(record: TrialRecord) -> str:

@@ -1,0 +1,199 @@
+"""The command line as a user meets it: one clear message, an exit code, never a traceback."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import trial_config
+from tests.data.malformed_data import MALFORMED, MalformedData
+from tests.space.malformed_spaces import MALFORMED_SPACES, MalformedSpace
+from tune_cnn import cli
+from tune_cnn.results.records import TrialFolder
+from tune_cnn.trial import run_trial
+from tune_cnn.yaml_files import write_yaml
+
+
+class Outcome:
+    """What a command did: its exit code and what it printed."""
+
+    def __init__(self, code: object, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def tune_cnn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache_dir: Path) -> Any:
+    """Run a command within this process."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_dir))
+
+    def run(*arguments: str | Path) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["tune-cnn", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        return Outcome(ended.value.code, printed.out, printed.err)
+
+    return run
+
+
+@pytest.mark.parametrize("case", MALFORMED_SPACES, ids=lambda case: case.id)
+def test_a_malformed_space_is_one_clear_message_and_exit_code_2(
+    case: MalformedSpace, tmp_path: Path, tune_cnn: Any
+) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_bytes(case.text if isinstance(case.text, bytes) else case.text.encode())
+    for command in ("check", "search"):
+        outcome = tune_cnn(command, file)
+        assert outcome.code == 2
+        assert case.says in outcome.err
+        assert "Traceback" not in outcome.err + outcome.out
+        if case.line is not None:
+            assert outcome.err.startswith(f"{file}:{case.line}:")
+
+
+@pytest.mark.parametrize("case", MALFORMED, ids=lambda case: case.id)
+def test_a_malformed_data_set_is_one_clear_message_and_exit_code_2(
+    case: MalformedData, tmp_path: Path, tune_cnn: Any
+) -> None:
+    root = tmp_path / "images"
+    root.mkdir()
+    data = case.build(root)
+    space = {"name": "made", "data": data, "image": {"px": 32}, "model": {"backbone": "resnet18", "weights": "none"}}
+    write_yaml(tmp_path / "space.yaml", space)
+    outcome = tune_cnn("check", tmp_path / "space.yaml")
+    assert outcome.code == 2
+    assert case.says in outcome.err
+    assert "Traceback" not in outcome.err + outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param(["search", "none.yaml"], "none.yaml: cannot be read: No such file", id="no-space"),
+        pytest.param(["search", "--trails", "3", "x.yaml"], "Possible options: --trials", id="a-misspelt-option"),
+        pytest.param(["search", "x.yaml", "--trials", "many"], "Invalid value for '--trials'", id="no-number"),
+        pytest.param(["resume", "nowhere"], "give a run folder", id="no-run-to-resume"),
+        pytest.param(["leaderboard", "nowhere"], "give a run folder", id="no-run-to-show"),
+        pytest.param(["evaluate", "nowhere"], "give a model folder", id="no-model"),
+        pytest.param(["predict", "nowhere", "a.jpg"], "give a model folder", id="no-model-to-ask"),
+        pytest.param(["train", "none.yaml"], "cannot be read", id="no-config"),
+        pytest.param(["init", "nowhere"], "no such folder", id="no-data-to-begin-with"),
+        pytest.param(["sample", "stars", "x"], "no sample data set 'stars'", id="no-such-sample"),
+        pytest.param(["backbones", "resnet9999"], "no backbone matches", id="no-such-backbone"),
+        pytest.param(["frobnicate"], "No such command", id="no-such-command"),
+    ],
+)
+def test_a_wrong_call_says_what_is_wrong(
+    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tune_cnn: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = tune_cnn(*arguments)
+    assert outcome.code == 2
+    assert says in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_the_space_is_wrong_before_the_weights_and_the_data_are(tmp_path: Path, tune_cnn: Any) -> None:
+    space = {
+        "name": "made",
+        "data": {"kind": "folders", "root": "nowhere", "splits": {"train": "train", "val": "val"}},
+        "model": {"backbone": "resnet18"},
+    }
+    write_yaml(tmp_path / "space.yaml", space)
+    assert "nowhere" in tune_cnn("search", tmp_path / "space.yaml").err
+
+
+def test_images_too_small_for_a_backbone_are_refused_before_anything_starts(
+    tmp_path: Path, shapes: Path, tune_cnn: Any
+) -> None:
+    data = {"kind": "folders", "root": str(shapes), "splits": {"train": "train", "val": "valid"}}
+    space = {
+        "name": "made",
+        "data": data,
+        "image": {"px": 48},
+        "model": {"backbone": "inception_v3", "weights": "none"},
+    }
+    write_yaml(tmp_path / "space.yaml", space)
+    outcome = tune_cnn("check", tmp_path / "space.yaml")
+    assert (outcome.code, "48 px are too few for inception_v3" in outcome.err) == (2, True)
+
+
+def test_a_crop_larger_than_the_image_is_refused_before_anything_starts(
+    tmp_path: Path, shapes: Path, tune_cnn: Any
+) -> None:
+    data = {"kind": "folders", "root": str(shapes), "splits": {"train": "train", "val": "valid"}}
+    crop = [{"transform": "RandomCrop", "arguments": {"height": 64, "width": 64}}]
+    model = {"backbone": "resnet18", "weights": "none"}
+    image = {"px": {"choice": [48, 96]}}
+    write_yaml(tmp_path / "space.yaml", {"name": "made", "data": data, "image": image, "model": model, "augment": crop})
+    outcome = tune_cnn("check", tmp_path / "space.yaml")
+    assert outcome.code == 2
+    assert "on images of 48 px" in outcome.err
+    assert "on images of 96 px" not in outcome.err
+
+
+def test_the_schema_is_json(tune_cnn: Any) -> None:
+    assert json.loads(tune_cnn("schema").out)["properties"]["search"]
+
+
+def test_backbones_can_be_looked_for(tune_cnn: Any) -> None:
+    assert "tf_efficientnet_lite0" in tune_cnn("backbones", "lite0").out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys; sys.argv = ['tune-cnn', '--help']; from tune_cnn.cli import app\n"
+    code += "try: app()\nexcept SystemExit: pass\n"
+    code += "print([name for name in ('torch', 'ray', 'timm', 'optuna', 'pandas') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.fixture(scope="module")
+def model(shapes: Path, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    run_trial(trial_config(shapes), TrialFolder(folder), metric="val_accuracy", cache_dir=cache_dir)
+    return folder / "best"
+
+
+def test_a_model_is_evaluated_on_both_splits(model: Path, tune_cnn: Any) -> None:
+    scores = json.loads(tune_cnn("evaluate", model, "--json").out)
+    card = json.loads((model / "model.json").read_text())
+    assert scores["val"]["accuracy"] == card["score"]
+    assert sum(map(sum, scores["test"]["confusion"])) == scores["test"]["images"] == 15
+    text = tune_cnn("evaluate", model, "--split", "test").out
+    assert repr(scores["test"]["accuracy"]) in text
+    assert "specificity" in text
+
+
+def test_predictions_are_printed_and_written(model: Path, shapes: Path, tmp_path: Path, tune_cnn: Any) -> None:
+    images = sorted((shapes / "test").rglob("*.jpg"))[:3]
+    outcome = tune_cnn("predict", model, *images, "--csv", tmp_path / "out.csv")
+    assert outcome.code == 0
+    assert all(str(image) in outcome.out for image in images)
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 4
+
+
+def test_an_unreadable_image_is_named_and_the_others_are_answered(
+    model: Path, shapes: Path, tmp_path: Path, tune_cnn: Any
+) -> None:
+    good = next((shapes / "test").rglob("*.jpg"))
+    (tmp_path / "bad.jpg").write_bytes(good.read_bytes()[:300])
+    outcome = tune_cnn("predict", model, tmp_path / "bad.jpg", good)
+    assert outcome.code == 2
+    assert "bad.jpg" in outcome.err
+    assert str(good) in outcome.out
+
+
+def test_a_model_is_not_scored_on_images_of_other_classes(
+    model: Path, shapes: Path, tmp_path: Path, tune_cnn: Any
+) -> None:
+    for image in shapes.rglob("*.jpg"):
+        target = tmp_path / "other" / image.relative_to(shapes).parent.with_name(image.parent.name + "s") / image.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(image.read_bytes())
+    outcome = tune_cnn("evaluate", model, "--data", tmp_path / "other")
+    assert outcome.code == 2
+    assert "but the model was made for" in outcome.err
