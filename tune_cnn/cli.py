@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from tune_cnn.errors import InputError, TuneCnnError
+from tune_cnn.results.display import line
 
 if TYPE_CHECKING:
     from tune_cnn.search.open_space import OpenedSpace
@@ -250,7 +250,7 @@ def _search(
         )
     except KeyboardInterrupt:
         Console(stderr=True).print(
-            Text(f"interrupted; go on with: tune-cnn resume {shlex.quote(str(run))}"), soft_wrap=True
+            line(f"interrupted; go on with: tune-cnn resume {shlex.quote(str(run))}"), soft_wrap=True
         )
         raise
 
@@ -285,5 +285,5 @@ def main() -> None:
     except (TuneCnnError, OSError) as error:
         if _debug:
             raise
-        Console(stderr=True).print(Text(str(error)), soft_wrap=True)
+        Console(stderr=True).print(line(str(error)), soft_wrap=True)
         sys.exit(2 if isinstance(error, InputError) else 1)

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from tune_cnn.errors import DataError
 from tune_cnn.evaluation import Evaluation, Prediction
+from tune_cnn.results.display import line
 from tune_cnn.results.scores import class_scores
 from tune_cnn.results.tables import write_csv
 
@@ -30,15 +29,15 @@ def print_evaluations(evaluations: Sequence[Evaluation], console: Console, *, as
         console.print(json.dumps(data), soft_wrap=True, markup=False, highlight=False)
         return
     for one in evaluations:
-        console.print(Text(f"{one.split}: {one.images} images"))
+        console.print(line(f"{one.split}: {one.images} images"))
         for name, value in one.scores.items():
-            console.print(Text(f"  {name:<18} {value!r}"))
+            console.print(line(f"  {name:<18} {value!r}"))
         table = Table(box=None, pad_edge=False)
         for column in ("class", "images", "precision", "sensitivity", "specificity"):
             table.add_column(column, justify="left" if column == "class" else "right")
         for scores in class_scores(one.confusion, one.classes):
             shares = (scores.precision, scores.sensitivity, scores.specificity)
-            table.add_row(escape(scores.name), str(scores.support), *(f"{share:.3f}" for share in shares))
+            table.add_row(line(scores.name), str(scores.support), *(f"{share:.3f}" for share in shares))
         console.print(table)
 
 
@@ -51,10 +50,10 @@ def print_predictions(predictions: Sequence[Prediction], console: Console, *, to
     for one in predictions:
         if not one.error:
             shown = ", ".join(f"{name} {share:.3f}" for name, share in one.ranking[:top])
-            console.print(Text(f"{one.path}: {shown}"), soft_wrap=True)
+            console.print(line(f"{one.path}: {shown}"), soft_wrap=True)
     if csv_file is not None:
         _write(csv_file, predictions)
-        console.print(Text(f"wrote {csv_file}"), soft_wrap=True)
+        console.print(line(f"wrote {csv_file}"), soft_wrap=True)
     unreadable = [f"{one.path}: {one.error}" for one in predictions if one.error]
     if unreadable:
         raise DataError(unreadable)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
 from tune_cnn.config import Metric, SearchConfig, TrialConfig
 from tune_cnn.errors import RunFolderError
+from tune_cnn.results.display import line
 from tune_cnn.results.records import EpochRecord, RunFolder, TrialFolder, TrialRecord
 from tune_cnn.search.study import Study
 from tune_cnn.trial import run_trial
@@ -34,12 +34,12 @@ def repeat_trial(config_file: Path, out: Path | None, *, cache_dir: Path, consol
 
     def show(epoch: EpochRecord, _facts: object, _memory: object) -> None:
         scores = ", ".join(f"{name} {value:.4f}" for name, value in epoch.scores.items())
-        console.print(Text(f"epoch {epoch.epoch}: {scores}"), soft_wrap=True)
+        console.print(line(f"epoch {epoch.epoch}: {scores}"), soft_wrap=True)
 
-    console.print(Text(f"training {config.model.backbone} into {folder.path}"), soft_wrap=True)
+    console.print(line(f"training {config.model.backbone} into {folder.path}"), soft_wrap=True)
     epochs = run_trial(config, folder, metric=metric, cache_dir=cache_dir, on_epoch=show)
     if before:
-        console.print(Text(verdict(before, epochs)), soft_wrap=True)
+        console.print(line(verdict(before, epochs)), soft_wrap=True)
 
 
 def verdict(before: TrialRecord, epochs: Sequence[EpochRecord]) -> str:

@@ -98,8 +98,7 @@ def test_every_trial_has_a_row_ranked_by_its_best_epoch(run: Path) -> None:
     assert list(rows["rank"]) == [1, 2, 3, 4, 5, 6]
     epochs = pd.read_csv(run / "epochs.csv")
     best = epochs.groupby("trial").val_accuracy.max().to_dict()
-    for row in rows.itertuples():
-        assert row.score == row.val_accuracy == best[row.trial]
+    assert rows.score.tolist() == rows.val_accuracy.tolist() == [best[number] for number in rows.trial]
     assert rows.score.is_monotonic_decreasing
 
 

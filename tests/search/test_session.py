@@ -29,7 +29,9 @@ def test_the_budget_of_trials_is_reached_and_not_passed(session: SearchSession) 
 def test_the_first_trial_is_the_defaults(session: SearchSession) -> None:
     job = session.propose()
     assert job is not None
-    assert dict(session.records[0].values) == session.space.draw(lambda parameter: parameter.default).named
+    defaults = session.space.draw(lambda parameter: parameter.default).named
+    assert list(session.records[0].values.values()) == list(defaults.values())
+    assert session.records[0].values["training.schedule.kind"] == "plateau"
 
 
 def test_stopped_trials_keep_their_curve_and_their_best_score(session: SearchSession) -> None:

@@ -6,7 +6,6 @@ lock, in a temporary folder, and appears by a rename; after that it is only read
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from PIL import __version__ as pillow_version
 from tune_cnn.config import ImageConfig
 from tune_cnn.data.decode import Pixels, UndecodableError, decode_image, fit_image
 from tune_cnn.data.table import ImageIndex
+from tune_cnn.machine import usable_cpus
 
 # Part of an entry's name: raise it when the same files would give other pixels, or the entry's files change.
 FORMAT_VERSION = 1
@@ -154,7 +154,7 @@ def _in_memory(index: ImageIndex, image: ImageConfig, shape: tuple[int, ...], no
 def _decoded(index: ImageIndex, image: ImageConfig) -> Iterator[_View]:
     """Decode in the order of the rows. In batches, so that no more than one of them waits in memory to be written."""
     paths = iter([index.root / row.path for row in index.rows])
-    threads = min(8, len(os.sched_getaffinity(0)))
+    threads = min(8, usable_cpus())
     with ThreadPoolExecutor(threads) as pool:  # Pillow lets go of the interpreter while it decodes and resizes
         while batch := list(islice(paths, _BATCH)):
             yield from pool.map(lambda path: _decode(path, image), batch)

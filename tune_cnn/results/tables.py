@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_cnn.files import write_whole
+from tune_cnn.results.display import visible
 
 # A spreadsheet takes a text cell that begins with one of these for a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -35,5 +36,5 @@ def cell(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    text = "".join(mark if mark.isprintable() or mark in "\t\n" else "�" for mark in str(value))
+    text = visible(str(value))
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

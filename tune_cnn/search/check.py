@@ -3,11 +3,10 @@
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from tune_cnn.data.dataset import ImageData, open_data, summary
+from tune_cnn.results.display import line
 from tune_cnn.space.lint import lint
 from tune_cnn.space.schema import Space
 
@@ -24,12 +23,16 @@ def check_space(space: Space, console: Console, *, cache_dir: Path) -> None:
     )
     data = open_data(config.data, config.image, cache_dir=cache_dir)
     _print_data(data, console)
-    sizes = {name: len(split.labels) for name, split in data.splits.items()}
-    for warning in lint(space, train_images=sizes["train"], val_images=sizes["val"]):
-        console.print(Text(f"warning [{warning.id}]: {warning.text}"), soft_wrap=True)
-    for text in data.warnings:
-        console.print(Text(f"warning [data]: {text}"), soft_wrap=True)
-    console.print(Text(f"{space.path}: fine"), soft_wrap=True)
+    for text in doubts(space, data):
+        console.print(line(text), soft_wrap=True)
+    console.print(line(f"{space.path}: fine"), soft_wrap=True)
+
+
+def doubts(space: Space, data: ImageData) -> list[str]:
+    """Give every warning about the space and its data, a line each, with its id."""
+    train, val = (len(data.splits[name].labels) for name in ("train", "val"))
+    found = [(warning.id, warning.text) for warning in lint(space, train_images=train, val_images=val)]
+    return [f"warning [{name}]: {text}" for name, text in [*found, *(("data", text) for text in data.warnings)]]
 
 
 def _print_parameters(space: Space, console: Console) -> None:
@@ -38,10 +41,10 @@ def _print_parameters(space: Space, console: Console) -> None:
         table.add_column(column, overflow="fold")
     for parameter in space.parameters:
         where = ", ".join(f"{key}={label}" for key, label in parameter.conditions)
-        table.add_row(*map(escape, (parameter.name, parameter.domain.text, str(parameter.default), where)))
+        table.add_row(*map(line, (parameter.name, parameter.domain.text, str(parameter.default), where)))
     search = space.search
     console.print(
-        Text(f"{space.name}: {space.task}, {search.trials} trials for the best {search.metric}"), soft_wrap=True
+        line(f"{space.name}: {space.task}, {search.trials} trials for the best {search.metric}"), soft_wrap=True
     )
     console.print(table)
 
@@ -52,8 +55,8 @@ def _print_data(data: ImageData, console: Console) -> None:
     for name in data.splits:
         table.add_column(name, justify="right")
     for count in summary(data):
-        table.add_row(escape(count.class_name), *(str(getattr(count, name)) for name in data.splits))
+        table.add_row(line(count.class_name), *(str(getattr(count, name)) for name in data.splits))
     table.add_row("all", *(str(len(split.labels)) for split in data.splits.values()))
     console.print(table)
     for skipped in data.skipped:
-        console.print(Text(f"skipped {skipped.path} ({skipped.split}): {skipped.reason}"), soft_wrap=True)
+        console.print(line(f"skipped {skipped.path} ({skipped.split}): {skipped.reason}"), soft_wrap=True)

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
 from tune_cnn.config import SearchConfig
+from tune_cnn.results.display import line
 from tune_cnn.results.leaderboard import Row, leaderboard_columns, leaderboard_rows
 from tune_cnn.results.records import RunFolder, TrialRecord
 from tune_cnn.results.tables import write_csv
@@ -37,17 +37,17 @@ def show_leaderboard(runs: Sequence[Path], *, csv_file: Path | None, top: int, a
         return
     if len(groups) > 1:
         console.print(
-            Text("These runs saw different images or were judged by different metrics: each group is ranked by itself.")
+            line("These runs saw different images or were judged by different metrics: each group is ranked by itself.")
         )
     for (data, metric), group in groups.items():
         if len(groups) > 1:
             console.print(
-                Text(f"data {data[:12]}, {metric}: {', '.join(name for name, _, _ in group)}"), soft_wrap=True
+                line(f"data {data[:12]}, {metric}: {', '.join(name for name, _, _ in group)}"), soft_wrap=True
             )
         shown = _shown(group, named=several)[:top]
         console.print(leaderboard_table(shown))
     if csv_file is not None:
-        console.print(Text(f"wrote {csv_file}"), soft_wrap=True)
+        console.print(line(f"wrote {csv_file}"), soft_wrap=True)
 
 
 def _read(path: Path) -> Run:

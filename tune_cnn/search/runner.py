@@ -38,6 +38,7 @@ from ray.tune.search import Searcher  # noqa: E402
 
 from tune_cnn.config import Metric, PerTrial, TrialConfig  # noqa: E402
 from tune_cnn.errors import InputError, SearchError  # noqa: E402
+from tune_cnn.machine import usable_cpus  # noqa: E402
 from tune_cnn.models.hub import TRIAL_ENVIRONMENT  # noqa: E402
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder  # noqa: E402
 from tune_cnn.search.session import Job, SearchSession  # noqa: E402
@@ -75,7 +76,7 @@ def ray_running(address: str | None) -> Iterator[Path]:
             # "local" says: never join whatever Ray happens to run on this host.
             ray.init(
                 address="local",
-                num_cpus=len(os.sched_getaffinity(0)),
+                num_cpus=usable_cpus(),
                 object_store_memory=128 * 2**20,
                 include_dashboard=False,
                 log_to_driver=False,

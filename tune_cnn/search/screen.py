@@ -6,10 +6,9 @@ from contextlib import contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live as LiveDisplay
-from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
+from tune_cnn.results.display import line
 from tune_cnn.results.leaderboard import ranked
 from tune_cnn.results.records import TrialRecord
 from tune_cnn.search.session import SearchSession
@@ -26,14 +25,18 @@ class Screen:
         """Print a header of names and facts."""
         width = max(map(len, facts), default=0)
         for name, fact in facts.items():
-            self.console.print(Text(f"{name:<{width}}  {fact}"), soft_wrap=True)
+            self.console.print(line(f"{name:<{width}}  {fact}"), soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Print a line that stays."""
+        self.console.print(line(text), soft_wrap=True)
 
     def event(self, text: str) -> None:
         """Print a line as it happens; on a terminal the live table shows trials that begin already."""
         if not self.console.is_terminal:
-            self.console.print(Text(text + self._standing()), soft_wrap=True)
+            self.console.print(line(text + self._standing()), soft_wrap=True)
         elif not text.endswith("begins"):
-            self.console.print(Text(text), soft_wrap=True)
+            self.console.print(line(text), soft_wrap=True)
 
     @contextmanager
     def watching(self, session: SearchSession) -> Iterator[None]:
@@ -71,8 +74,8 @@ def live_view(session: SearchSession) -> Group:
             best,
             values_text(values),
         )
-        table.add_row(*map(escape, row))
-    return Group(table, Text(standing(session)))
+        table.add_row(*map(line, row))
+    return Group(table, line(standing(session)))
 
 
 def standing(session: SearchSession) -> str:
@@ -104,9 +107,9 @@ def leaderboard_table(rows: Sequence[Mapping[str, object]]) -> Table:
     table = Table(box=None, pad_edge=False)
     names = [name for name in (rows[0] if rows else ()) if any(row.get(name) is not None for row in rows)]
     for name in names:
-        table.add_column(escape(name), no_wrap=name != "values", overflow="fold" if name == "values" else "ellipsis")
+        table.add_column(line(name), no_wrap=name != "values", overflow="fold" if name == "values" else "ellipsis")
     for row in rows:
-        table.add_row(*(escape(_short(row.get(name))) for name in names))
+        table.add_row(*(line(_short(row.get(name))) for name in names))
     return table
 
 

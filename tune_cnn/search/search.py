@@ -1,7 +1,6 @@
 """A whole search, in the order it happens: check everything, search, score the best on the test split, show it."""
 
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -20,11 +19,13 @@ from tune_cnn.data.dataset import ImageData, open_data
 from tune_cnn.errors import RunFolderError, SearchError, WeightsError
 from tune_cnn.evaluation import evaluate_model
 from tune_cnn.files import write_whole
+from tune_cnn.machine import usable_cpus
 from tune_cnn.models.weights import ResolvedWeights, resolve_weights
 from tune_cnn.results.confusion import write_confusion
 from tune_cnn.results.records import RunFolder
 from tune_cnn.results.tables import write_csv
 from tune_cnn.search import runner
+from tune_cnn.search.check import doubts
 from tune_cnn.search.screen import Screen, leaderboard_table, top_rows
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
@@ -80,6 +81,8 @@ def search(
         screen.lines(
             _header(space, default, data, weights={" ".join(pair): found.source for pair, found in weights.items()})
         )
+        for text in doubts(space, data):
+            screen.note(text)
         if session.over and not session.gave_up:
             screen.lines({"finished": f"all {space.search.trials} trials are done; write --trials N for more"})
         else:
@@ -158,7 +161,8 @@ def _claim(
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
         "commit": _commit(space.base_dir),
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} CPUs, {device_name()}",
+        "device": device_name(),
+        "machine": f"{platform.machine()}, {usable_cpus()} CPUs",
     }
     write_whole(run.run, json.dumps(facts, indent=2) + "\n")
 

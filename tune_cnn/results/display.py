@@ -1,0 +1,13 @@
+"""Text for a terminal, whatever the names in it hold: no markup, no escape sequences."""
+
+from rich.text import Text
+
+
+def visible(text: str) -> str:
+    """Replace what is no visible mark, line breaks and tabs aside: a file's name must not move the cursor."""
+    return "".join(mark if mark.isprintable() or mark in "\t\n" else "�" for mark in text)
+
+
+def line(text: object) -> Text:
+    """Give text that a console or a table shows as it is."""
+    return Text(visible(str(text)))
