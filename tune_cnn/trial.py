@@ -4,9 +4,7 @@ A search, `tune-cnn train` and the tests all call `run_trial`.
 """
 
 import logging
-import resource
 import shutil
-import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tune_cnn import machine
 from tune_cnn.config import Metric, TrialConfig
 from tune_cnn.data.augment import Augmenter, build_policy
 from tune_cnn.data.dataset import ImageData, SplitImages, open_data
@@ -92,11 +91,10 @@ def score_of(metric: Metric) -> Callable[[Mapping[str, float]], float]:
 
 
 def peak_memory_mb() -> float:
-    """Give the highest GPU memory of this process where it has a GPU, else its highest resident memory, in MiB."""
+    """Give the highest memory of this trial in MiB: of the GPU where there is one, else of the process."""
     if torch.cuda.is_available():
         return round(torch.cuda.max_memory_allocated() / 2**20, 1)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+    return machine.peak_memory_mb()
 
 
 @contextmanager
@@ -122,6 +120,7 @@ def trial_log(folder: TrialFolder) -> Iterator[None]:
 def _seed(config: TrialConfig) -> None:
     torch.set_num_threads(config.cpu_threads)
     torch.manual_seed(config.seed)
+    machine.reset_peak_memory()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
 

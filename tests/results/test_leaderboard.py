@@ -30,7 +30,7 @@ def test_columns_stand_in_the_order_of_the_contract() -> None:
     )
     columns = leaderboard_columns(rows)
     assert columns[:7] == ["rank", "trial", "state", "score", "best_epoch", "epochs", "seconds"]
-    order = ["val_accuracy", "test_accuracy", "parameters", "seed", "data", "training.optimizer.lr", "reason"]
+    order = ["val_accuracy", "test_accuracy", "parameters", "reason", "seed", "data", "training.optimizer.lr"]
     assert [column for column in columns if column in order] == order
 
 

@@ -28,9 +28,9 @@ def leaderboard_columns(rows: Sequence[Row]) -> list[str]:
     named = dict.fromkeys(column for row in rows for column in row)
     val = [column for column in named if column.startswith("val_")]
     test = [column for column in named if column.startswith("test_")]
-    middle = [*LEADERBOARD_HEAD, *val, *test, *FACTS, "seed", "data"]
-    parameters = sorted(set(named) - set(middle) - {"reason", "run"})
-    return [*(["run"] if "run" in named else []), *middle, *parameters, "reason"]
+    middle = [*LEADERBOARD_HEAD, *val, *test, *FACTS, "reason", "seed", "data"]
+    parameters = sorted(set(named) - set(middle) - {"run"})
+    return [*(["run"] if "run" in named else []), *middle, *parameters]
 
 
 def epoch_rows(records: Iterable[TrialRecord]) -> list[Row]:

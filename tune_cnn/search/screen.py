@@ -122,7 +122,7 @@ def top_rows(records: Iterable[TrialRecord]) -> list[dict[str, object]]:
     """Give the rows of a short leaderboard, best first."""
     return [
         {
-            "rank": rank,
+            "rank": rank if record.best else None,
             "trial": record.trial,
             "state": record.state,
             "score": record.best and record.best.score,

@@ -211,7 +211,8 @@ def _conclude(session: SearchSession, places: SearchPlaces, screen: Screen) -> N
     session.write_tables()
     rows = top_rows(session.records.values())[: session.space.search.keep]
     screen.console.print(leaderboard_table(rows))
-    screen.lines({"leaderboard": str(places.run.leaderboard), "best model": str(places.run.best)})
+    best = {"best model": str(places.run.best)} if places.run.best.exists() else {}
+    screen.lines({"leaderboard": str(places.run.leaderboard), **best})
     if session.gave_up:
         raise SearchError(f"given up: five trials in a row failed alike: {session.gave_up}")
     if not session.kept():
