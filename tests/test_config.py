@@ -5,9 +5,13 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from tune_cnn.config import Adam, Constant, Freeze, SearchConfig, Sgd, Splits, TrainingConfig, TrialConfig
+from tune_cnn.config import TrialConfig
 from tune_cnn.config_faults import faults_of, listing, shown
 from tune_cnn.config_shape import dotted, names_below, nearest
+from tune_cnn.sections.data import Splits
+from tune_cnn.sections.model import Freeze
+from tune_cnn.sections.search import SearchConfig
+from tune_cnn.sections.training import Adam, Constant, Sgd, TrainingConfig
 
 MINIMAL: dict[str, Any] = {
     "name": "a",

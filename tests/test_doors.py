@@ -24,7 +24,7 @@ DOORS = {
 # Lower number, lower layer; a module may import its own layer and those below.
 LAYERS = {
     **dict.fromkeys(("errors", "files", "machine"), 0),
-    **dict.fromkeys(("config", "config_shape", "config_faults", "yaml_files"), 1),
+    **dict.fromkeys(("config", "sections", "config_shape", "config_faults", "yaml_files"), 1),
     "results": 2,
     **dict.fromkeys(("data", "models", "space", "sample"), 3),
     "training": 4,
@@ -34,7 +34,7 @@ LAYERS = {
     "cli": 8,
 }
 LIGHT = [
-    *("config.py", "files.py", "yaml_files.py", "results", "space", "data/index.py", "data/split.py"),
+    *("config.py", "sections", "files.py", "yaml_files.py", "results", "space", "data/index.py", "data/split.py"),
     *(
         "models/catalogue.py",
         "models/freeze.py",

@@ -7,10 +7,10 @@ import pytest
 
 from tests.data.pictures import put
 from tests.data.test_malformed_data import SECTION
-from tune_cnn.config import ImageConfig
 from tune_cnn.data.dataset import open_data, summary
 from tune_cnn.errors import InputError
 from tune_cnn.sample import OBJECTS, SAMPLES, Part, draw_picture, write_sample
+from tune_cnn.sections.image import ImageConfig
 
 FEW: dict[Part, int] = {"train": 4, "valid": 2, "test": 2}
 SPLITS = {"train": "train", "val": "valid", "test": "test"}

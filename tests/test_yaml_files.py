@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tune_cnn.config import Freeze, TrialConfig
+from tune_cnn.config import TrialConfig
 from tune_cnn.errors import SpaceFileError
+from tune_cnn.sections.model import Freeze
 from tune_cnn.yaml_files import MAX_BYTES, load_model, plain_scalar, read_text, read_yaml, write_yaml
 
 SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tune_cnn.config import Metric, SearchConfig, TrialConfig
+from tune_cnn.config import TrialConfig
 from tune_cnn.errors import RunFolderError
 from tune_cnn.results.display import line
 from tune_cnn.results.records import EpochRecord, RunFolder, TrialFolder, TrialRecord
 from tune_cnn.search.study import Study
+from tune_cnn.sections.search import Metric, SearchConfig
 from tune_cnn.trial import run_trial
 from tune_cnn.yaml_files import load_model, read_yaml
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from tune_cnn import machine
-from tune_cnn.config import Metric, TrialConfig
+from tune_cnn.config import TrialConfig
 from tune_cnn.data.augment import Augmenter, build_policy
 from tune_cnn.data.dataset import ImageData, SplitImages, open_data
 from tune_cnn.files import new_folder, point_to, write_whole
@@ -24,6 +24,7 @@ from tune_cnn.models.saved import save_model
 from tune_cnn.results.confusion import write_confusion
 from tune_cnn.results.effective import write_effective
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder
+from tune_cnn.sections.search import Metric
 from tune_cnn.training.batches import Batches, best_device
 from tune_cnn.training.checkpoint import load_checkpoint, save_checkpoint
 from tune_cnn.training.effective import read_back

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from tests.data.pictures import noise
-from tune_cnn.config import Policy, Transform
 from tune_cnn.data.augment import build_policy, check_policy
 from tune_cnn.data.decode import Pixels
 from tune_cnn.errors import SpaceFileError
+from tune_cnn.sections.image import Policy, Transform
 
 PX = 48
 IMAGE = np.asarray(noise(1, (PX, PX)))

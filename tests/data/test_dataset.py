@@ -7,10 +7,11 @@ import pytest
 from tests.data.pictures import class_folders, jpeg, put
 from tests.data.test_malformed_data import SECTION
 from tests.real_data import shared
-from tune_cnn.config import FoldersData, ImageConfig, Splits
 from tune_cnn.data.dataset import ClassCount, ImageData, open_data, summary
 from tune_cnn.data.decode import decode_image, fit_image
 from tune_cnn.errors import DataError
+from tune_cnn.sections.data import FoldersData, Splits
+from tune_cnn.sections.image import ImageConfig
 
 SMALL = ImageConfig(px=16)
 

@@ -4,9 +4,10 @@ import pytest
 from pydantic import TypeAdapter
 
 from tests.data.malformed_data import MALFORMED, MalformedData, Section, boxes_set, folder_set, two_bad_files
-from tune_cnn.config import BoxesCsvData, Data, FoldersData, ImageConfig, ListsData
 from tune_cnn.data.dataset import open_data
 from tune_cnn.errors import DataError
+from tune_cnn.sections.data import BoxesCsvData, Data, FoldersData, ListsData
+from tune_cnn.sections.image import ImageConfig
 
 SECTION: TypeAdapter[FoldersData | BoxesCsvData | ListsData] = TypeAdapter(Data)
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from tests.data.pictures import encoded, jpeg, noise, put
-from tune_cnn.config import ImageConfig
 from tune_cnn.data.decode import decode_image, fit_image
 from tune_cnn.data.table import ImageIndex, Row
 from tune_cnn.data.views import Views, open_views
+from tune_cnn.sections.image import ImageConfig
 
 SMALL = ImageConfig(px=16)
 NAMES = ("a.jpg", "b.png", "c.jpg")

@@ -4,11 +4,11 @@ import time
 
 import pytest
 
-from tune_cnn.config import Freeze, ModelConfig
 from tune_cnn.errors import SpaceFileError
 from tune_cnn.models import catalogue
 from tune_cnn.models.catalogue import TABLE, facts, find, known_backbones, line_from_text, line_to_text, nearest
 from tune_cnn.models.freeze import UnitLine
+from tune_cnn.sections.model import Freeze, ModelConfig
 
 PROMISED = (
     *("mobilenetv3_large_100", "mobilenetv2_100", "resnet18", "resnet50", "vgg16", "vgg16_bn", "vgg19_bn"),

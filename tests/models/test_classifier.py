@@ -5,11 +5,11 @@ import torch
 from torch import Tensor, nn
 
 from tests.models.conftest import WriteWeights
-from tune_cnn.config import Freeze, HeadConfig, ModelConfig
 from tune_cnn.errors import SpaceFileError, TrialError, WeightsError
 from tune_cnn.models.catalogue import facts
 from tune_cnn.models.classifier import Classifier, build_classifier
 from tune_cnn.models.units import batch_norms, units_of, weight_layers
+from tune_cnn.sections.model import Freeze, HeadConfig, ModelConfig
 
 STILL_NETS = ("resnet18", "tf_efficientnet_lite0", "mobilenetv3_large_100", "densenet121")
 DOZEN = (

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune_cnn.config import Freeze
 from tune_cnn.models.freeze import UnitLine, frozen_units
+from tune_cnn.sections.model import Freeze
 
 #               stem  pool   stage 1   stage 2  pooling
 LINE = UnitLine((1, 0, 4, 6, 6, 0), (2, 4, 4, 8, 8, 8))

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from tune_cnn.config import HeadConfig
 from tune_cnn.models.heads import build_head
+from tune_cnn.sections.model import HeadConfig
 
 
 @pytest.mark.parametrize(

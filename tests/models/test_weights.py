@@ -10,13 +10,13 @@ from torch import Tensor
 
 from tests.models.conftest import WriteWeights
 from tests.real_data import shared
-from tune_cnn.config import ModelConfig
 from tune_cnn.errors import SpaceFileError, WeightsError
 from tune_cnn.models import packaged
 from tune_cnn.models.catalogue import find
 from tune_cnn.models.classifier import build_classifier, create_backbone
 from tune_cnn.models.hub import FILE, Hub, HubError, cached_file, fetch_file
 from tune_cnn.models.weights import resolve_weights
+from tune_cnn.sections.model import ModelConfig
 
 NET = "mobilenetv2_100"
 HUB_ID = "timm/mobilenetv2_100.ra_in1k"

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune_cnn.config import AshaConfig
 from tune_cnn.search.asha import Asha
+from tune_cnn.sections.search import AshaConfig
 
 
 @pytest.mark.parametrize(

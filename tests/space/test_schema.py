@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from tests.space.made import changed, space_of
-from tune_cnn.config import Adam, ModelConfig, OneCycle, Policy
 from tune_cnn.errors import SpaceFileError
+from tune_cnn.sections.image import Policy
+from tune_cnn.sections.model import ModelConfig
+from tune_cnn.sections.training import Adam, OneCycle
 from tune_cnn.space.schema import Choice, FloatRange, IntRange, Parameter, Space, read_space
 from tune_cnn.yaml_files import read_yaml, write_yaml
 

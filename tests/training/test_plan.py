@@ -2,7 +2,7 @@ from math import nan
 
 import pytest
 
-from tune_cnn.config import TrainingConfig, WarmUp
+from tune_cnn.sections.training import TrainingConfig, WarmUp
 from tune_cnn.training.plan import EarlyStopping, Phase, plan_phases
 
 

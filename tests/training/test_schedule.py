@@ -2,7 +2,18 @@ import pytest
 import torch
 from torch import nn
 
-from tune_cnn.config import Adam, AdamW, Constant, Cosine, OneCycle, Optimizer, Plateau, RmsProp, Schedule, Sgd
+from tune_cnn.sections.training import (
+    Adam,
+    AdamW,
+    Constant,
+    Cosine,
+    OneCycle,
+    Optimizer,
+    Plateau,
+    RmsProp,
+    Schedule,
+    Sgd,
+)
 from tune_cnn.training.schedule import LearningRate, build_optimizer, steps_per_epoch
 
 

@@ -20,9 +20,9 @@ import cv2
 import numpy as np
 from albumentations.augmentations.crops.transforms import CropSizeError
 
-from tune_cnn.config import Policy, Transform
 from tune_cnn.data.decode import Pixels, fit_image
 from tune_cnn.errors import SpaceFileError
+from tune_cnn.sections.image import Policy, Transform
 
 # Trials share the cores of a node; OpenCV's own threads would only fight over them, and gain nothing on small images.
 cv2.setNumThreads(0)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path, PurePosixPath
 
-from tune_cnn.config import BoxesCsvData
 from tune_cnn.data.places import DataRoot, is_image_name, walk_files
 from tune_cnn.data.split_folders import others_folders, split_folders
 from tune_cnn.data.table import Labelled, Listing, Skipped, Split, shown
 from tune_cnn.data.text import UnreadableTextError, find_text, read_text
+from tune_cnn.sections.data import BoxesCsvData
 
 COLUMNS = ("filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax")
 _NUMBERS = ("width", "height", "xmin", "ymin", "xmax", "ymax")

@@ -10,7 +10,6 @@ from typing import SupportsIndex, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tune_cnn.config import BoxesCsvData, FoldersData, ImageConfig, ListsData, Splits
 from tune_cnn.data.audit import copy_warnings
 from tune_cnn.data.checks import split_faults, split_warnings
 from tune_cnn.data.decode import Pixels
@@ -19,6 +18,8 @@ from tune_cnn.data.split import draw_splits
 from tune_cnn.data.table import ImageIndex, Row, Skipped, Split
 from tune_cnn.data.views import Views, open_views
 from tune_cnn.errors import DataError
+from tune_cnn.sections.data import BoxesCsvData, FoldersData, ListsData, Splits
+from tune_cnn.sections.image import ImageConfig
 
 Places: TypeAlias = npt.NDArray[np.integer] | Sequence[int] | slice | SupportsIndex
 

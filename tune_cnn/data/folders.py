@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-from tune_cnn.config import FoldersData
 from tune_cnn.data.places import (
     DataRoot,
     Found,
@@ -16,6 +15,7 @@ from tune_cnn.data.places import (
 )
 from tune_cnn.data.split_folders import others_folders, split_folders
 from tune_cnn.data.table import Labelled, Listing, Split, shown
+from tune_cnn.sections.data import FoldersData
 
 _SPLIT_NAMES = frozenset(("train", "training", "val", "valid", "validation", "dev", "test", "testing"))
 

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from tune_cnn.config import BoxesCsvData, FoldersData, ListsData
 from tune_cnn.data.boxes_csv import read_boxes_csv
 from tune_cnn.data.checks import split_faults
 from tune_cnn.data.folders import read_folders
@@ -11,6 +10,7 @@ from tune_cnn.data.lists import read_lists
 from tune_cnn.data.places import DataRoot
 from tune_cnn.data.table import ImageIndex, Listing, Row, Skipped, Split, named_splits
 from tune_cnn.errors import DataError
+from tune_cnn.sections.data import BoxesCsvData, FoldersData, ListsData
 
 __all__ = ["ImageIndex", "Row", "Skipped", "read_index"]
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from tune_cnn.config import ListsData
 from tune_cnn.data.places import DataRoot, is_image_name, nearest
 from tune_cnn.data.table import Labelled, Listing, Split, named_splits, shown
 from tune_cnn.data.text import UnreadableTextError, find_text, read_text
+from tune_cnn.sections.data import ListsData
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 _CLASS_LINE = re.compile(r"([+-]?[0-9]{1,18})[\s,;:]+(\S.*)")

@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from tune_cnn.config import Splits
 from tune_cnn.data.places import DataRoot, is_folder, nearest, subfolders
 from tune_cnn.data.table import Listing, Split, named_splits, shown
+from tune_cnn.sections.data import Splits
 
 
 def split_folders(root: DataRoot, splits: Splits, listing: Listing) -> dict[Split, Path]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from tune_cnn.config import Splits
+from tune_cnn.sections.data import Splits
 
 Split: TypeAlias = Literal["train", "val", "test"]
 

@@ -20,10 +20,10 @@ import numpy as np
 from filelock import FileLock
 from PIL import __version__ as pillow_version
 
-from tune_cnn.config import ImageConfig
 from tune_cnn.data.decode import Pixels, UndecodableError, decode_image, fit_image
 from tune_cnn.data.table import ImageIndex
 from tune_cnn.machine import usable_cpus
+from tune_cnn.sections.image import ImageConfig
 
 # Part of an entry's name: raise it when the same files would give other pixels, or the entry's files change.
 FORMAT_VERSION = 1

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
-from tune_cnn.config import ModelConfig
 from tune_cnn.errors import SpaceFileError
 from tune_cnn.models.freeze import UnitLine, frozen_units
+from tune_cnn.sections.model import ModelConfig
 
 COLUMNS = ("name", "parameters", "features", "px", "least_px", "weights", "units")
 _MOST_SHOWN = 80  # characters of a name that is none

@@ -10,13 +10,13 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from tune_cnn.config import ModelConfig
 from tune_cnn.errors import SpaceFileError, TrialError, WeightsError
 from tune_cnn.models.catalogue import BackboneFacts, facts
 from tune_cnn.models.freeze import UnitLine, frozen_units
 from tune_cnn.models.heads import build_head
 from tune_cnn.models.units import batch_norms, hold_still, keep_asleep, units_of, weight_layers
 from tune_cnn.models.weights_fit import Wanted, misfits, read_shapes
+from tune_cnn.sections.model import ModelConfig
 
 log = logging.getLogger(__name__)
 # timm warns of every name it leaves out, classifiers included; `check_fit` says what matters, in one line.

@@ -7,7 +7,7 @@ order they run (see `tune_cnn.models.units`). Frozen is always a prefix of the l
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tune_cnn.config import Freeze
+from tune_cnn.sections.model import Freeze
 
 
 @dataclass(frozen=True)

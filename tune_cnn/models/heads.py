@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from tune_cnn.config import HeadConfig
+from tune_cnn.sections.model import HeadConfig
 
 
 def build_head(features: int, config: HeadConfig, classes: int) -> nn.Module:

@@ -10,10 +10,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from tune_cnn.config import ImageConfig, ListOf, Metric, ModelConfig, Section, TrialConfig
+from tune_cnn.config import TrialConfig
 from tune_cnn.errors import RunFolderError
 from tune_cnn.files import write_whole
 from tune_cnn.models.classifier import Classifier, build_classifier
+from tune_cnn.sections.base import ListOf, Section
+from tune_cnn.sections.image import ImageConfig
+from tune_cnn.sections.model import ModelConfig
+from tune_cnn.sections.search import Metric
 from tune_cnn.yaml_files import write_yaml
 
 Channels = Annotated[ListOf[float], Field(min_length=3, max_length=3)]

@@ -4,7 +4,7 @@ A trial is judged once at each rung, against those that came before (Li et al., 
 Hyperparameter Tuning").
 """
 
-from tune_cnn.config import AshaConfig
+from tune_cnn.sections.search import AshaConfig
 
 
 class Asha:

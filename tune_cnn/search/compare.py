@@ -6,13 +6,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tune_cnn.config import SearchConfig
 from tune_cnn.results.display import line
 from tune_cnn.results.leaderboard import Row, leaderboard_columns, leaderboard_rows
 from tune_cnn.results.records import RunFolder, TrialRecord
 from tune_cnn.results.tables import write_csv
 from tune_cnn.search.screen import leaderboard_table, top_rows
 from tune_cnn.search.study import Study
+from tune_cnn.sections.search import SearchConfig
 from tune_cnn.yaml_files import read_yaml
 
 Run = tuple[str, str, list[TrialRecord]]

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tune_cnn.config import ModelConfig, Policy
 from tune_cnn.errors import SpaceFileError
 from tune_cnn.models.catalogue import facts, model_faults
+from tune_cnn.sections.image import Policy
+from tune_cnn.sections.model import ModelConfig
 from tune_cnn.space.checks import combinations
 from tune_cnn.space.schema import Space, read_space
 

@@ -36,12 +36,13 @@ from ray.tune.callback import Callback  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
-from tune_cnn.config import Metric, PerTrial, TrialConfig  # noqa: E402
+from tune_cnn.config import TrialConfig  # noqa: E402
 from tune_cnn.errors import InputError, SearchError  # noqa: E402
 from tune_cnn.machine import usable_cpus  # noqa: E402
 from tune_cnn.models.hub import TRIAL_ENVIRONMENT  # noqa: E402
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder  # noqa: E402
 from tune_cnn.search.session import Job, SearchSession  # noqa: E402
+from tune_cnn.sections.search import Metric, PerTrial  # noqa: E402
 
 _MESSAGE = "tune_cnn"
 

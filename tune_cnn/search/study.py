@@ -15,9 +15,9 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from tune_cnn.config import SearchConfig
 from tune_cnn.errors import RunFolderError
 from tune_cnn.results.records import EpochRecord, Scalar, State, TrialFacts, TrialRecord
+from tune_cnn.sections.search import SearchConfig
 from tune_cnn.space.schema import Choice, Drawn, FloatRange, IntRange, Parameter, Space
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

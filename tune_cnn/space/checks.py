@@ -8,9 +8,12 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from tune_cnn.config import ModelConfig, Policy, SearchConfig, TrialConfig
+from tune_cnn.config import TrialConfig
 from tune_cnn.config_faults import Fault, faults_of, shown
 from tune_cnn.config_shape import Location, Scalar, dotted, is_section, members, nearest
+from tune_cnn.sections.image import Policy
+from tune_cnn.sections.model import ModelConfig
+from tune_cnn.sections.search import SearchConfig
 from tune_cnn.space.domains import Choice, Parameter
 from tune_cnn.space.faults import Faults
 from tune_cnn.space.nodes import Drawn, Named, draw, parameters

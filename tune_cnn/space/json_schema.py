@@ -2,10 +2,12 @@
 
 import ast
 import inspect
+from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
-from tune_cnn import config
+from tune_cnn.sections.base import Section
 from tune_cnn.space.checks import SpaceFile
 from tune_cnn.space.expressions import NOT_SEARCHED, NOT_WRITTEN
 
@@ -53,14 +55,21 @@ def _described(name: str, schema: Schema) -> Schema:
 def _field_docstrings() -> dict[str, dict[str, str]]:
     """By class and field of the config: the text that stands below the field."""
     found: dict[str, dict[str, str]] = {}
-    for section in ast.parse(inspect.getsource(config)).body:
-        if not isinstance(section, ast.ClassDef):
-            continue
-        for field, text in zip(section.body, section.body[1:], strict=False):
+    for section in _sections(Section):
+        (body,) = (node.body for node in ast.parse(inspect.getsource(section)).body if isinstance(node, ast.ClassDef))
+        for field, text in pairwise(body):
             match field, text:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
-                    found.setdefault(section.name, {})[name] = inspect.cleandoc(words)
+                    found.setdefault(section.__name__, {})[name] = inspect.cleandoc(words)
     return found
+
+
+def _sections(base: type[Section]) -> Iterator[type[Section]]:
+    """Every kind of section there is."""
+    for section in base.__subclasses__():
+        if section.__module__.startswith(Section.__module__.partition(".")[0]):
+            yield section
+            yield from _sections(section)
 
 
 def _reached(schemas: list[Schema], definitions: Schema) -> set[str]:

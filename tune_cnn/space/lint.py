@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from tune_cnn.config import Plateau, SearchConfig, TrialConfig
+from tune_cnn.config import TrialConfig
+from tune_cnn.sections.search import SearchConfig
+from tune_cnn.sections.training import Plateau
 from tune_cnn.space.checks import MOST_PAIRS, Values, draw_with, pairs, related_names, singles
 from tune_cnn.space.domains import FloatRange, IntRange, Parameter
 from tune_cnn.space.schema import Space

@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tune_cnn.config import SearchConfig, TrialConfig
+from tune_cnn.config import TrialConfig
 from tune_cnn.config_faults import faults_of, shown
 from tune_cnn.config_shape import Scalar
 from tune_cnn.errors import SpaceFileError
+from tune_cnn.sections.search import SearchConfig
 from tune_cnn.space.checks import (
     BackboneCheck,
     PolicyCheck,

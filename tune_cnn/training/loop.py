@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, optim
 
-from tune_cnn.config import TrainingConfig
 from tune_cnn.errors import DivergedError
 from tune_cnn.models.classifier import Classifier
 from tune_cnn.models.saved import cpu_copy
 from tune_cnn.results.records import EpochRecord
 from tune_cnn.results.scores import Counts
+from tune_cnn.sections.training import TrainingConfig
 from tune_cnn.training.batches import Augment, Batches, seed_of
 from tune_cnn.training.checkpoint import Checkpoint, restore
 from tune_cnn.training.objective import ClassificationObjective, Counter

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from tune_cnn.config import TrainingConfig
 from tune_cnn.results.scores import Counts, split_scores
+from tune_cnn.sections.training import TrainingConfig
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from tune_cnn.config import TrainingConfig
+from tune_cnn.sections.training import TrainingConfig
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from math import ceil
 from torch import nn, optim
 from torch.optim import lr_scheduler
 
-from tune_cnn.config import Adam, AdamW, Cosine, OneCycle, Optimizer, Plateau, RmsProp, Schedule, Sgd
+from tune_cnn.sections.training import Adam, AdamW, Cosine, OneCycle, Optimizer, Plateau, RmsProp, Schedule, Sgd
 
 
 def build_optimizer(config: Optimizer, parameters: Iterable[nn.Parameter], *, fused: bool = True) -> optim.Optimizer:

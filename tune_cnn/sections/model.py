@@ -1,0 +1,43 @@
+"""The `model` section: a backbone, how much of it is frozen, the head on top."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from tune_cnn.sections.base import ListOf, Section, Share
+
+
+class Freeze(Section):
+    """How much of the backbone stands still, in exactly one of four ways; nothing written means nothing frozen."""
+
+    depth: float | None = Field(default=None, ge=0, le=1)
+    last_units: int | None = Field(default=None, ge=0)
+    last_layers: int | None = Field(default=None, ge=0)
+    stride: Literal[4, 8, 16, 32] | None = None
+
+    @model_validator(mode="after")
+    def _one_way_only(self) -> Self:
+        written = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(written) > 1:
+            raise ValueError(f"{' and '.join(written)} are both written; keep one of them")
+        return self
+
+
+class HeadConfig(Section):
+    """Dense layers between the pooled features and the classes."""
+
+    hidden: ListOf[Annotated[int, Field(ge=1)]] = ()
+    batch_norm: bool = False
+    dropout: Share = 0.0
+
+
+class ModelConfig(Section):
+    """A backbone, the weights it starts from, how much of it is frozen, and the head on top."""
+
+    backbone: str
+    weights: str = "imagenet"
+    """`imagenet`, `none`, or a safetensors file (relative to the space file's project)."""
+    weights_file: str | None = None
+    """The local file that `weights` was resolved to; filled in by the search, so that no trial asks the network."""
+    freeze: Freeze = Freeze()
+    head: HeadConfig = HeadConfig()

@@ -1,0 +1,43 @@
+"""The `search` section: how many trials, in which order, and what ranks them."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from tune_cnn.sections.base import Section
+
+
+class AshaConfig(Section):
+    """Judge trials at `grace_epochs * reduction**k` epochs and go on with the best `1/reduction` of each rung."""
+
+    grace_epochs: int = Field(default=3, ge=1)
+    reduction: int = Field(default=3, ge=2)
+
+
+class PerTrial(Section):
+    """What one trial occupies of a node; fractions share a GPU."""
+
+    cpus: float = Field(default=1.0, gt=0)
+    gpus: float | None = Field(default=None, ge=0)
+    """None: one GPU where there is one, else none."""
+
+
+Metric = Literal["val_accuracy", "val_balanced_accuracy", "val_macro_f1", "-val_loss"]
+
+
+class SearchConfig(Section):
+    """How many configurations are tried, in which order, and what ranks them (higher is better; `-` turns round)."""
+
+    trials: int = Field(default=32, ge=1)
+    hours: float | None = Field(default=None, gt=0)
+    metric: Metric = "val_accuracy"
+    seed: int = Field(default=0, ge=0)
+    sampler: Literal["tpe", "random"] = "tpe"
+    random_trials: int = Field(default=10, ge=1)
+    """Trials drawn at random before the sampler begins to learn."""
+    asha: AshaConfig | None = AshaConfig()
+    concurrent: int | None = Field(default=None, ge=1)
+    """None: as many as the machine's or the cluster's resources hold."""
+    per_trial: PerTrial = PerTrial()
+    keep: int = Field(default=5, ge=1)
+    """How many of the best trials keep their weights and are scored once on the test split."""
