@@ -1,5 +1,7 @@
 """Text for a terminal, whatever the names in it hold: no markup, no escape sequences."""
 
+from pathlib import Path
+
 from rich.text import Text
 
 
@@ -11,3 +13,9 @@ def visible(text: str) -> str:
 def line(text: object) -> Text:
     """Give text that a console or a table shows as it is."""
     return Text(visible(str(text)))
+
+
+def place(path: Path) -> str:
+    """Give a path as a person at this working directory would write it: relative where it lies below, else whole."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) and path != here else str(path)

@@ -114,8 +114,8 @@ def leaderboard_table(rows: Sequence[Mapping[str, object]]) -> Table:
 
 
 def values_text(values: Mapping[str, object]) -> str:
-    """Give sampled values in one line, by the last part of their names."""
-    return " ".join(f"{name.rpartition('.')[2]}={_short(value)}" for name, value in values.items())
+    """Give sampled values in one line, by the last part of their names, or the last two of `schedule.kind` and such."""
+    return " ".join(f"{_last_name(name)}={_short(value)}" for name, value in values.items())
 
 
 def top_rows(records: Iterable[TrialRecord]) -> list[dict[str, object]]:
@@ -134,6 +134,11 @@ def top_rows(records: Iterable[TrialRecord]) -> list[dict[str, object]]:
         }
         for rank, record in enumerate(ranked(records), start=1)
     ]
+
+
+def _last_name(dotted: str) -> str:
+    *_, section, name = ["", *dotted.split(".")]
+    return f"{section}.{name}" if name == "kind" else name
 
 
 def _short(value: object) -> str:

@@ -22,6 +22,7 @@ from tune_cnn.files import write_whole
 from tune_cnn.machine import usable_cpus
 from tune_cnn.models.weights import ResolvedWeights, resolve_weights
 from tune_cnn.results.confusion import write_confusion
+from tune_cnn.results.display import place
 from tune_cnn.results.records import RunFolder
 from tune_cnn.results.tables import write_csv
 from tune_cnn.search import runner
@@ -211,8 +212,8 @@ def _conclude(session: SearchSession, places: SearchPlaces, screen: Screen) -> N
     session.write_tables()
     rows = top_rows(session.records.values())[: session.space.search.keep]
     screen.console.print(leaderboard_table(rows))
-    best = {"best model": str(places.run.best)} if places.run.best.exists() else {}
-    screen.lines({"leaderboard": str(places.run.leaderboard), **best})
+    best = {"best model": place(places.run.best)} if places.run.best.exists() else {}
+    screen.lines({"leaderboard": place(places.run.leaderboard), **best})
     if session.gave_up:
         raise SearchError(f"given up: five trials in a row failed alike: {session.gave_up}")
     if not session.kept():
@@ -231,9 +232,10 @@ def _header(space: Space, default: TrialConfig, data: ImageData, *, weights: Map
     sizes = ", ".join(f"{len(split.labels)} {name}" for name, split in data.splits.items())
     asha = f"ASHA, {search.asha.grace_epochs} epochs' grace, best 1/{search.asha.reduction}" if search.asha else "none"
     budget = f"{search.trials} trials of at most {default.training.epochs} epochs"
+    root = place(Path(default.data.root))
     return {
         "search": f"{space.name}, {len(space.parameters)} parameters",
-        "data": f"{default.data.root}: {sizes} images, {len(data.classes)} classes, {len(data.skipped)} skipped",
+        "data": f"{root}: {sizes} images, {len(data.classes)} classes, {len(data.skipped)} skipped",
         "weights": "; ".join(f"{pair}: {source}" for pair, source in weights.items()),
         "device": device_name(),
         "sampler": f"{search.sampler}, seed {search.seed}, {search.random_trials} trials at random first",
