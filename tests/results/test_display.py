@@ -21,3 +21,11 @@ def test_a_path_is_relative_where_it_lies_below_the_working_directory(
     monkeypatch.chdir(here)
     whole = (here / path).resolve()
     assert place(whole) == (str(whole) if shown is None else shown)
+
+
+def test_a_path_in_the_home_folder_begins_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(elsewhere)
+    assert place(home / ".cache" / "file") == "~/.cache/file"

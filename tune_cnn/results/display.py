@@ -16,6 +16,8 @@ def line(text: object) -> Text:
 
 
 def place(path: Path) -> str:
-    """Give a path as a person at this working directory would write it: relative where it lies below, else whole."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) and path != here else str(path)
+    """Give a path as a person at this working directory would write it: relative, or from `~`, or whole."""
+    for base, start in ((Path.cwd(), Path()), (Path.home(), Path("~"))):
+        if path.is_relative_to(base) and path != base:
+            return str(start / path.relative_to(base))
+    return str(path)
