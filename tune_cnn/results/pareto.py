@@ -18,10 +18,9 @@ def on_front(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     Returns:
         (N,) booleans; empty for no rows.
     """
-    known = ~np.isnan(values).any(axis=1)
-    front = known.copy()
+    known: NDArray[np.bool_] = np.asarray(~np.isnan(values).any(axis=1))
+    front, others = known.copy(), values[known]
     for place in np.flatnonzero(known):
-        others = values[known]
         as_good = (others >= values[place]).all(axis=1)
         front[place] = not (as_good & (others > values[place]).any(axis=1)).any()
     return front
