@@ -158,6 +158,14 @@ def model(shapes: Path, cache_dir: Path, tmp_path_factory: pytest.TempPathFactor
     return folder / "best"
 
 
+def test_training_shows_its_epochs_on_the_console(shapes: Path, tmp_path: Path, tune_cnn: Any) -> None:
+    config = trial_config(shapes, training={"epochs": 2, "batch_size": 8})
+    write_yaml(tmp_path / "config.yaml", config.model_dump(mode="json"))
+    outcome = tune_cnn("train", tmp_path / "config.yaml", "--out", tmp_path / "trial")
+    assert outcome.code == 0
+    assert [line.split(":")[0] for line in outcome.out.splitlines()[1:]] == ["epoch 1", "epoch 2"]
+
+
 def test_a_model_is_evaluated_on_both_splits(model: Path, tune_cnn: Any) -> None:
     scores = json.loads(tune_cnn("evaluate", model, "--json").out)
     card = json.loads((model / "model.json").read_text())

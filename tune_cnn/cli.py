@@ -257,8 +257,9 @@ def _search(
 
 def _console() -> Console:
     """Give the terminal, or a pipe with lines long enough that no table is cut."""
-    console = Console()
-    return console if console.is_terminal else Console(width=160)
+    out = sys.stdout  # held here: a trial sends what is printed later to its log
+    console = Console(file=out)
+    return console if console.is_terminal else Console(file=out, width=160)
 
 
 def _cache(chosen: Path | None) -> Path:
