@@ -176,6 +176,19 @@ def test_a_model_is_evaluated_on_both_splits(model: Path, tune_cnn: Any) -> None
     assert "specificity" in text
 
 
+def test_names_in_json_are_printed_as_they_are(shapes: Path, cache_dir: Path, tmp_path: Path, tune_cnn: Any) -> None:
+    images = sorted((shapes / "train").rglob("*.jpg"))
+    for split in ("train", "valid"):
+        for name, image in ((":smile:", images[0]), ("[red]x", images[-1])):
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+            (tmp_path / "data" / split / name / "a.jpg").write_bytes(image.read_bytes() + split.encode())
+    data = {"kind": "folders", "root": str(tmp_path / "data"), "splits": {"train": "train", "val": "valid"}}
+    config = trial_config(tmp_path, data=data, training={"epochs": 1, "batch_size": 2})
+    run_trial(config, TrialFolder(tmp_path / "trial"), metric="val_accuracy", cache_dir=cache_dir)
+    scores = json.loads(tune_cnn("evaluate", tmp_path / "trial" / "best", "--json").out)
+    assert scores["val"]["classes"] == [":smile:", "[red]x"]
+
+
 def test_predictions_are_printed_and_written(model: Path, shapes: Path, tmp_path: Path, tune_cnn: Any) -> None:
     images = sorted((shapes / "test").rglob("*.jpg"))[:3]
     outcome = tune_cnn("predict", model, *images, "--csv", tmp_path / "out.csv")

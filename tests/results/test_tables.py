@@ -1,9 +1,10 @@
+import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tune_cnn.results.tables import cell, csv_text, write_csv
+from tune_cnn.results.tables import cell, csv_text, json_text, write_csv
 
 
 @pytest.mark.parametrize(
@@ -42,3 +43,11 @@ def test_floats_keep_all_their_digits() -> None:
 
 def test_no_rows_give_a_header() -> None:
     assert csv_text(["a", "b"], []) == "a,b\n"
+
+
+def test_json_has_no_nan_and_keeps_every_name() -> None:
+    data = {"a": [float("nan"), float("inf"), 0.5, None, True], ":smile:": {"[red]é": (1, "=x")}}
+    assert json.loads(json_text(data), parse_constant=pytest.fail) == {
+        "a": [None, None, 0.5, None, True],
+        ":smile:": {"[red]é": [1, "=x"]},
+    }
