@@ -1,12 +1,16 @@
 """The command line as a user meets it: one clear message, an exit code, never a traceback."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+import timm
+from safetensors.torch import save_file
 
 from tests.conftest import trial_config
 from tests.data.malformed_data import MALFORMED, MalformedData
@@ -79,6 +83,9 @@ def test_a_malformed_data_set_is_one_clear_message_and_exit_code_2(
         pytest.param(["leaderboard", "nowhere"], "give a run folder", id="no-run-to-show"),
         pytest.param(["evaluate", "nowhere"], "give a model folder", id="no-model"),
         pytest.param(["predict", "nowhere", "a.jpg"], "give a model folder", id="no-model-to-ask"),
+        pytest.param(["predict", "resnet5", "a.jpg"], "or the backbone resnet50", id="a-misspelt-backbone-to-ask"),
+        pytest.param(["predict", "resnet50.x", "a.jpg"], "no weights tagged 'x'", id="a-misspelt-tag-to-ask"),
+        pytest.param(["predict", ".", "--weights", "w", "a.jpg"], "is for backbones", id="weights-for-a-saved-model"),
         pytest.param(["train", "none.yaml"], "cannot be read", id="no-config"),
         pytest.param(["init", "nowhere"], "no such folder", id="no-data-to-begin-with"),
         pytest.param(["sample", "stars", "x"], "no sample data set 'stars'", id="no-such-sample"),
@@ -206,6 +213,26 @@ def test_an_unreadable_image_is_named_and_the_others_are_answered(
     assert outcome.code == 2
     assert "bad.jpg" in outcome.err
     assert str(good) in outcome.out
+
+
+def test_an_untouched_backbone_is_asked(shapes: Path, tmp_path: Path, tune_cnn: Any) -> None:
+    image = next((shapes / "test").rglob("*.jpg"))
+    whole = timm.create_model("mobilenetv3_small_050")
+    (tmp_path / "weights").mkdir()
+    save_file(whole.state_dict(), tmp_path / "weights" / "mobilenetv3_small_050.safetensors")
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    arguments = (image, tmp_path / "bad.jpg", "--weights", tmp_path / "weights", "--csv", tmp_path / "out.csv")
+    outcome = tune_cnn("predict", "mobilenetv3_small_050", *arguments)
+    assert outcome.code == 2
+    assert "bad.jpg" in outcome.err
+    table = pd.read_csv(tmp_path / "out.csv")
+    shares = table.loc[0, [name for name in table.columns if name.startswith("p: ")]]
+    assert len(shares) == 1000
+    assert sum(shares) == pytest.approx(1)
+    best = f"{table['class'][0]} {table['probability'][0]:.3f}"
+    (shown,) = [line for line in outcome.out.splitlines() if line.startswith(f"{image}: ")]
+    assert shown.startswith(f"{image}: {best}, ")
+    assert len(re.findall(r" 0\.\d{3}", shown)) == 5
 
 
 def test_a_model_is_not_scored_on_images_of_other_classes(

@@ -200,18 +200,44 @@ def evaluate(
 
 @app.command()
 def predict(
-    model: ModelPath,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A model folder, such as runs/aquarium/best; or a backbone, such as tf_efficientnet_lite0, which "
+            "answers with the classes of ImageNet.",
+        ),
+    ],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", metavar="DIR", help="For a backbone: a folder with BACKBONE*.safetensors."),
+    ] = None,
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write the probability of every class here.")
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 3,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="How many classes to show; 3 by default, 5 of a backbone's.")
+    ] = None,
+    cache_dir: CacheDir = None,
 ) -> None:
-    """Say what a saved model sees in images."""
+    """Say what a saved model sees in images, or what an untouched ImageNet backbone does."""
+    from tune_cnn.models.catalogue import is_backbone, no_model
+
+    saved = Path(model).is_dir()
+    if not saved and not is_backbone(model):
+        raise InputError(no_model(model))
+    if saved and weights is not None:
+        raise InputError(f"--weights {weights}: is for backbones, and {model} has its own weights; leave it out")
     from tune_cnn.evaluation import predict as predict_images
+    from tune_cnn.evaluation import predict_zero_shot
     from tune_cnn.evaluation_output import print_predictions
 
-    print_predictions(list(predict_images(model, images)), _console(), top=top, csv_file=csv)
+    if saved:
+        found = predict_images(Path(model), images)
+    else:
+        found = predict_zero_shot(model, images, weights_dir=weights, cache_dir=_cache(cache_dir))
+    print_predictions(list(found), _console(), top=top or (3 if saved else 5), csv_file=csv)
 
 
 @app.command()
