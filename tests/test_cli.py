@@ -29,9 +29,12 @@ class Outcome:
 
 
 @pytest.fixture
-def tune_cnn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache_dir: Path) -> Any:
-    """Run a command within this process."""
+def tune_cnn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache_dir: Path, tmp_path: Path
+) -> Any:
+    """Run a command within this process, in a folder of the test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache_dir))
+    monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str | Path) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["tune-cnn", *map(str, arguments)])
@@ -93,10 +96,7 @@ def test_a_malformed_data_set_is_one_clear_message_and_exit_code_2(
         pytest.param(["frobnicate"], "No such command", id="no-such-command"),
     ],
 )
-def test_a_wrong_call_says_what_is_wrong(
-    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tune_cnn: Any
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_wrong_call_says_what_is_wrong(arguments: list[str], says: str, tune_cnn: Any) -> None:
     outcome = tune_cnn(*arguments)
     assert outcome.code == 2
     assert says in outcome.err
