@@ -60,6 +60,16 @@ def test_the_last_value_on_the_command_line_wins(tmp_path: Path) -> None:
         pytest.param("training.schedule.factor=0.1", "training.schedule is searched", id="below-a-choice"),
         pytest.param("training.epochs.x=1", "training.epochs is 20, not a section", id="below-a-number"),
         pytest.param("seed=3", "seed: does not stand in a space file", id="seed"),
+        pytest.param(
+            "model.freeze={choice: [{depth: 0.5, last_units: 3}, {depth: 0.6, last_units: 3}]}",
+            "model.freeze.depth: depth and last_units are both written; keep one of them",
+            id="both-labels-alike",
+        ),
+        pytest.param(
+            "training.optimizer={choice: [{kind: adam}, {kind: sgd, nesterov: true, momentum: 0.0}]}",
+            "nesterov needs a momentum above 0; write momentum: 0.9 (when training.optimizer is",
+            id="one-label-of-two",
+        ),
         pytest.param("search.trials=!!int 3", "the tag '!!int'", id="tag"),
     ],
 )

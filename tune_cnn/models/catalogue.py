@@ -70,6 +70,18 @@ def facts(name: str) -> BackboneFacts:
     )
 
 
+def is_backbone(name: str) -> bool:
+    """Whether a name, with or without a tag, is that of a backbone; a wrong tag is a matter for `facts`."""
+    return name.partition(".")[0] in _rows()
+
+
+def no_model(name: str) -> str:
+    """Say what to write in the place of a name that is neither a model folder nor a backbone."""
+    near = () if "/" in name else nearest(name)
+    ways = f"the backbone {' or '.join(near)}" if near else "a backbone of `tune-cnn backbones`"
+    return f"{name}: no such folder; give a model folder such as runs/NAME/best, or {ways}"
+
+
 def known_backbones() -> tuple[str, ...]:
     """Give all names in the table, without tags, in the order that a person would sort them."""
     return tuple(_rows())

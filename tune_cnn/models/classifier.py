@@ -204,7 +204,12 @@ def wanted(backbone: str) -> Wanted:
 
 
 def _fits_converted(backbone: str, file: Path) -> bool:
-    """Ask timm, which knows older names of some networks' tensors, and see whether loading reaches every weight.
+    """Ask timm, which knows older names of some networks' tensors."""
+    return whole_network(backbone, file) is not None
+
+
+def whole_network(backbone: str, file: Path) -> nn.Module | None:
+    """Make timm's network with its own classifier and a file's weights; None if loading does not reach every weight.
 
     With its classifier a network is loaded strictly, so that a larger network's file is refused. Some networks timm
     never loads strictly; so hold the result against one that loaded nothing.
@@ -217,9 +222,9 @@ def _fits_converted(backbone: str, file: Path) -> bool:
             loaded = _create(backbone, file)
         except (RuntimeError, KeyError) as error:  # shapes that differ; names its conversion relies on
             log.info("%s: timm cannot load it as %s: %s", file, backbone, error)
-            return False
+            return None
     pairs = zip(drawn.parameters(), loaded.parameters(), strict=True)
-    return all(not torch.equal(one, other) for one, other in pairs if one.ndim > 1)
+    return loaded if all(not torch.equal(one, other) for one, other in pairs if one.ndim > 1) else None
 
 
 def _check_line(backbone: nn.Module, known: BackboneFacts) -> None:

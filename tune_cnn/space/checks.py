@@ -114,7 +114,7 @@ def _lay(fault: Fault, drawn: Drawn, values: Values, searched: tuple[Parameter, 
     if fault.together:
         probed = {by_key[key].name: value for key, value in values.items()}
         when = " and ".join(f"{name} is {shown(value)}" for name, value in probed.items())
-        faults.add(source, replace(fault, text=f"{fault.text} (when {when})" if when else fault.text), again="together")
+        faults.add(source, fault, again="together", when=f" (when {when})" if when else "")
     elif fault.value_fault and ranged and not isinstance(domain := ranged[-1].domain, Choice):
         value = drawn.values[ranged[-1].key]
         if value in domain.corners:  # what holds at both ends holds between them

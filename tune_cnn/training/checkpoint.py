@@ -29,6 +29,8 @@ class Checkpoint:
     schedule: Mapping[str, Any]
     stopping: Mapping[str, Any]
     history: list[dict[str, Any]]
+    scaler: Mapping[str, Any]
+    """How far the gradients of half precision are scaled; empty where they are not."""
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
@@ -50,6 +52,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         "schedule": dict(checkpoint.schedule),
         "stopping": dict(checkpoint.stopping),
         "history": checkpoint.history,
+        "scaler": dict(checkpoint.scaler),
     }
     write_whole(folder / name, data)
     write_whole(folder / _PLAIN, json.dumps(body))
@@ -81,6 +84,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
             schedule=body["schedule"],
             stopping=body["stopping"],
             history=body["history"],
+            scaler=body["scaler"],
         )
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise StoreError(f"{folder}: the checkpoint cannot be read: {error}") from error

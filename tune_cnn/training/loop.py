@@ -54,11 +54,13 @@ class Training:
     learning_rate: LearningRate = field(init=False)
     phase: Phase = field(init=False)
     stopping: EarlyStopping = field(init=False)
+    scaler: torch.amp.GradScaler = field(init=False)
+    """Keeps small gradients of half precision from vanishing; idle where full precision or bfloat16 is used."""
 
     def __post_init__(self) -> None:
         self.stopping = EarlyStopping(self.config.stop_patience_epochs)
         self.phases = plan_phases(self.config)
-        self._scaler = torch.amp.GradScaler(self.train.device.type, enabled=self._amp_dtype is torch.float16)
+        self.scaler = torch.amp.GradScaler(self.train.device.type, enabled=self._amp_dtype is torch.float16)
         self._begin(self.phases[0])
 
     @property
@@ -89,6 +91,7 @@ class Training:
             schedule=self.learning_rate.state(),
             stopping=self.stopping.state(),
             history=[record.as_json() for record in self.history],
+            scaler=self.scaler.state_dict(),
         )
 
     def resume(self, checkpoint: Checkpoint) -> None:
@@ -97,6 +100,8 @@ class Training:
         restore(checkpoint, self.model, self.optimizer)
         self.learning_rate.restore(dict(checkpoint.schedule))
         self.stopping.restore(checkpoint.stopping)
+        if checkpoint.scaler:  # an idle one has no state, and a waking one takes none from it
+            self.scaler.load_state_dict(dict(checkpoint.scaler))
         self.history = [EpochRecord.from_json(record) for record in checkpoint.history]
 
     def _begin(self, phase: Phase) -> None:
@@ -143,9 +148,9 @@ class Training:
             with autocast(self.train.device, self._amp_dtype):
                 logits: Tensor = self.model(images)
                 loss: Tensor = loss_function(logits, labels)
-            self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            self._scaler.step(self.optimizer)
-            self._scaler.update()
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
             self.learning_rate.after_step()
             counter.add(logits, labels, loss)
         return counter.scores()
