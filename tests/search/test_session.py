@@ -1,6 +1,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -160,7 +161,7 @@ def test_a_trial_whose_live_objects_differ_from_its_config_fails(session: Search
     ],
 )
 def test_a_trial_whose_live_modules_are_not_frozen_as_asked_fails(
-    session: SearchSession, seen: dict[str, object], says: str
+    session: SearchSession, seen: dict[str, Any], says: str
 ) -> None:
     job = start(session)
     tell_read_back(session, job, **seen)
