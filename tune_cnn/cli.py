@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from tune_cnn.errors import InputError, TuneCnnError
+from tune_cnn.errors import ChangedDataError, InputError, StoreError, TuneCnnError
 from tune_cnn.results.display import line
 
 if TYPE_CHECKING:
@@ -306,11 +306,17 @@ def _search(
             backbones=opened.backbones,
             command=shlex.join(["tune-cnn", *sys.argv[1:]]),
         )
-    except KeyboardInterrupt:
-        Console(stderr=True).print(
-            line(f"interrupted; go on with: tune-cnn resume {shlex.quote(str(run))}"), soft_wrap=True
-        )
+    except (KeyboardInterrupt, StoreError, ChangedDataError) as ended:
+        again = shlex.join(["tune-cnn", "resume", str(run), *_again(weights, address, cache_dir)])
+        why = "interrupted; " if isinstance(ended, KeyboardInterrupt) else ""
+        Console(stderr=True).print(line(f"{why}go on with: {again}"), soft_wrap=True)
         raise
+
+
+def _again(weights: Path | None, address: str | None, cache_dir: Path | None) -> list[str]:
+    """Give the options of a call that the next one needs too; what the space holds, the run folder remembers."""
+    given = {"--weights": weights, "--address": address, "--cache-dir": cache_dir}
+    return [text for name, value in given.items() if value is not None for text in (name, str(value))]
 
 
 def _console() -> Console:

@@ -1,7 +1,6 @@
 """Text for a terminal or a table, whatever the names in it hold: no markup, no escape sequences."""
 
 import re
-
 from pathlib import Path
 
 from rich.text import Text
