@@ -87,12 +87,11 @@ def test_what_kills_left_in_trial_folders_goes_when_they_end(run: RunFolder) -> 
     session = opened(run, *NO_ASHA, "search.keep=1")
     for score in (0.2, 0.3):
         job = start(session)
-        for stale in (".best-00007-0123abcd", ".best-00001-0123abcd.x.part"):
+        for stale in (".best-00007-0123abcd", "..best-00001-0123abcd.xy.part", "last"):
             (job.folder / stale).mkdir()
         finish(session, job, score)
-    left = [sorted(path.name for path in run.trial(number).path.glob(".*")) for number in (0, 1)]
-    assert left[0] == []
-    assert [name[:12] for name in left[1]] == [".best-00002-"]
+    left = [{path.name[:12] for path in run.trial(number).path.iterdir()} for number in (0, 1)]
+    assert left == [{"config.yaml", "effective.ya"}, {"config.yaml", "effective.ya", "best", ".best-00002-"}]
 
 
 def test_losers_of_a_driver_that_was_killed_before_it_pruned_are_pruned_by_the_next(run: RunFolder) -> None:
@@ -267,10 +266,11 @@ def test_the_time_of_earlier_drivers_counts(run: RunFolder) -> None:
 def test_a_study_that_breaks_in_mid_search_is_an_error_of_the_store(run: RunFolder) -> None:
     session = opened(run)
     job = start(session)
+    go_on(session, job, 1, 0.4)
     with sqlite3.connect(run.study) as db:
         db.execute("DROP TABLE trial_user_attributes")
     with pytest.raises(StoreError, match=r"study\.db: cannot be read or written: OperationalError: no such table"):
-        session.on_epoch(job.number, epoch_of(1, 0.5), facts_of(job), None)
+        session.on_epoch(job.number, epoch_of(2, 0.5), facts_of(job), None)
 
 
 def test_a_copied_run_folder_goes_on_elsewhere(run: RunFolder) -> None:

@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ from tune_cnn.search.session import SearchSession  # noqa: E402
 from tune_cnn.sections.search import Metric, PerTrial  # noqa: E402
 
 _MESSAGE = "tune_cnn"
+_KNOCK_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,24 @@ def _connect(address: str | None, scratch: Path) -> None:
         )
         return
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:  # ConnectionError and TimeoutError are kinds of OSError
         raise SearchError(
             f"--address {address}: no Ray cluster answers there ({failure_of(error).reason}); give HOST:PORT as "
             "`ray start --head` printed it, or leave --address out to search on this machine"
         ) from error
+
+
+def _knock(address: str) -> None:
+    """See whether anybody listens: where nobody does, Ray would try for minutes and fill the screen with its warnings.
+
+    Raises:
+        OSError: nobody does, or there is no such host.
+    """
+    host, _, port = address.rpartition(":")
+    if host and "/" not in host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
 
 
 def slots(per_trial: PerTrial, concurrent: int | None) -> Slots:
