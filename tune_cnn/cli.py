@@ -112,13 +112,21 @@ def resume(
 
 
 @app.command()
-def check(space_file: SpaceFile, data: DataDir = None, sets: Sets = None, cache_dir: CacheDir = None) -> None:
+def check(
+    space_file: SpaceFile,
+    data: DataDir = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="List what is doubtful about the images here.")
+    ] = None,
+    sets: Sets = None,
+    cache_dir: CacheDir = None,
+) -> None:
     """Validate a space, show what it searches and what is doubtful in it, and look at the data. Trains nothing."""
     from tune_cnn.search.check import check_space
     from tune_cnn.search.open_space import open_space
 
     opened = open_space(space_file, overrides=sets or [], data_root=data)
-    check_space(opened.space, _console(), cache_dir=_cache(cache_dir))
+    check_space(opened.space, _console(), cache_dir=_cache(cache_dir), csv_file=csv)
 
 
 @app.command()

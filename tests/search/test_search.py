@@ -125,6 +125,12 @@ def test_a_search_says_what_it_does_and_what_came_of_it(printed: str) -> None:
     assert "ray" not in printed.lower().replace("array", "")
 
 
+def test_what_the_audit_found_is_shown_and_listed(printed: str, run: Path) -> None:
+    assert "warning [few-images]: 5 classes have fewer than 10 training images: 'crescent' (6)" in printed
+    found = pd.read_csv(run / "audit.csv")
+    assert list(found[found.kind == "few_images"].label) == ["crescent", "flower", "polygon", "ring", "star"]
+
+
 def test_every_trial_has_a_row_ranked_by_its_best_epoch(run: Path) -> None:
     rows = leaderboard(run)
     assert len(rows) == 6

@@ -15,7 +15,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tune_cnn.config import TrialConfig
+from tune_cnn.data.audit import audit_data
 from tune_cnn.data.dataset import ImageData, open_data
+from tune_cnn.data.findings import FINDING_COLUMNS
 from tune_cnn.errors import RunFolderError, SearchError, WeightsError
 from tune_cnn.evaluation import evaluate_model
 from tune_cnn.files import sweep, write_whole
@@ -84,7 +86,9 @@ def search(
         screen.lines(
             _header(space, default, data, weights={" ".join(pair): found.source for pair, found in weights.items()})
         )
-        for text in doubts(space, data):
+        audit = audit_data(data)
+        write_csv(places.run.audit, FINDING_COLUMNS, (finding.row() for finding in audit.findings))
+        for text in (*audit.facts, *doubts(space, data, audit)):
             screen.note(text)
         if not session.over:
             _run(session, places, screen)
