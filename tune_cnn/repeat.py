@@ -37,7 +37,7 @@ def repeat_trial(config_file: Path, out: Path | None, *, cache_dir: Path, consol
         scores = ", ".join(f"{name} {value:.4f}" for name, value in epoch.scores.items())
         console.print(line(f"epoch {epoch.epoch}: {scores}"), soft_wrap=True)
 
-    console.print(line(f"training {config.model.backbone} into {folder.path}"), soft_wrap=True)
+    console.print(line(f"training {config.model.backbone_name} into {folder.path}"), soft_wrap=True)
     epochs = run_trial(config, folder, metric=metric, cache_dir=cache_dir, on_epoch=show)
     if before:
         console.print(line(verdict(before, epochs)), soft_wrap=True)

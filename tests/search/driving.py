@@ -3,8 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tune_cnn.models.catalogue import facts as backbone_facts
-from tune_cnn.models.freeze import frozen_units
+from tune_cnn.models.trunk import frozen_units_of, trunk_of
 from tune_cnn.results.effective import write_effective
 from tune_cnn.results.records import EpochRecord, RunFolder, Scalar, TrialFacts
 from tune_cnn.search.session import Job, SearchSession
@@ -52,9 +51,7 @@ def rising(values: Mapping[str, Scalar], epoch: int) -> float:
 
 def facts_of(job: Job) -> TrialFacts:
     model = job.config.model
-    line = backbone_facts(model.backbone).line
-    frozen = frozen_units(model.freeze, line, model.backbone)
-    return TrialFacts(1000, 10, 1.5, frozen, len(line), "cpu")
+    return TrialFacts(1000, 10, 1.5, frozen_units_of(model), len(trunk_of(model).line), "cpu")
 
 
 def epoch_of(number: int, score: float) -> EpochRecord:

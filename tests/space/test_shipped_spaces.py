@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.real_data import shared
-from tune_cnn.models.catalogue import model_faults
+from tune_cnn.models.trunk import model_faults, size_faults
 from tune_cnn.space.json_schema import space_json_schema
 from tune_cnn.space.lint import lint
 from tune_cnn.space.schema import read_space
@@ -21,7 +21,7 @@ def test_the_spaces_that_the_readme_speaks_of_are_there() -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_space_is_good_and_raises_no_doubt(path: Path) -> None:
-    space = read_space(path, backbone_check=model_faults)
+    space = read_space(path, backbone_check=model_faults, size_check=size_faults)
     assert space.name == path.stem
     assert lint(space) == []
 

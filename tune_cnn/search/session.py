@@ -15,8 +15,7 @@ from typing import Any
 from tune_cnn.config import TrialConfig
 from tune_cnn.errors import DivergedError, MismatchError
 from tune_cnn.files import point_to
-from tune_cnn.models.catalogue import facts as backbone_facts
-from tune_cnn.models.freeze import frozen_units
+from tune_cnn.models.trunk import frozen_units_of
 from tune_cnn.results.effective import compare_effective
 from tune_cnn.results.leaderboard import epoch_columns, epoch_rows, leaderboard_columns, leaderboard_rows, ranked
 from tune_cnn.results.records import EpochRecord, RunFolder, Scalar, State, TrialFacts, TrialRecord
@@ -206,7 +205,7 @@ class SearchSession:
         asked = self.space.config(
             tree, seed=search.seed, cpu_threads=max(1, int(search.per_trial.cpus)), weights_file=None
         )
-        file = self._weights_files[asked.model.backbone, asked.model.weights]
+        file = self._weights_files[asked.model.backbone_name, asked.model.weights]
         model = asked.model.model_copy(update={"weights_file": file and str(file)})
         return asked.model_copy(update={"model": model})
 
@@ -238,8 +237,7 @@ class SearchSession:
     def _mismatch(self, job: Job, facts: TrialFacts) -> str:
         """Hold what the live objects said of themselves against what was handed out; empty if they agree."""
         faults = compare_effective(job.config, self.run.trial(job.number).effective)
-        model = job.config.model
-        asked = frozen_units(model.freeze, backbone_facts(model.backbone).line, model.backbone)
+        asked = frozen_units_of(job.config.model)
         if facts.frozen_units != asked:
             faults.append(f"{asked} units were to be frozen, but {facts.frozen_units} are")
         return f"{MismatchError.__name__}: {'; '.join(faults)}" if faults else ""
