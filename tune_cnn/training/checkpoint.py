@@ -14,7 +14,7 @@ from torch import Tensor, nn, optim
 from tune_cnn.errors import StoreError
 from tune_cnn.files import write_whole
 
-FORMAT = 1
+FORMAT = 2
 _TENSORS = "state.safetensors"
 _PLAIN = "state.json"
 
@@ -28,6 +28,8 @@ class Checkpoint:
     optimizer: Mapping[str, Any]
     schedule: Mapping[str, Any]
     stopping: Mapping[str, Any]
+    phase: Mapping[str, Any]
+    """Its name and first epoch: a warm-up may have ended early."""
     history: list[dict[str, Any]]
 
 
@@ -49,6 +51,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         "optimizer": plain,
         "schedule": dict(checkpoint.schedule),
         "stopping": dict(checkpoint.stopping),
+        "phase": dict(checkpoint.phase),
         "history": checkpoint.history,
     }
     write_whole(folder / name, data)
@@ -80,6 +83,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
             optimizer=_join(tensors, body["optimizer"]),
             schedule=body["schedule"],
             stopping=body["stopping"],
+            phase=body["phase"],
             history=body["history"],
         )
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
