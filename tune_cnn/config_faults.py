@@ -179,9 +179,6 @@ _BOUNDS: Mapping[str, Callable[[Any, Mapping[str, Any]], str]] = {
     "greater_than_equal": lambda value, limits: f"{shown(value)} is too small; write {limits['ge']:g} or more",
     "less_than": lambda value, limits: f"{shown(value)} is too large; write a number below {limits['lt']:g}",
     "less_than_equal": lambda value, limits: f"{shown(value)} is too large; write {limits['le']:g} or less",
-    "too_short": lambda value, limits: (
-        f"{shown(value)} of {len(value)} is too short; write {limits['min_length']} item or more"
-    ),
     "string_too_short": lambda value, limits: (
         f"{shown(value)} is too short; write {limits['min_length']} character or more"
     ),

@@ -42,4 +42,10 @@ class CustomBackbone(Section):
     """A network from scratch: convolution layers, first to run first. The dense layers are the head's."""
 
     kind: Literal["custom"]
-    layers: Layers = Field(min_length=1)
+    layers: Layers
+
+    @model_validator(mode="after")
+    def _has_a_layer(self) -> Self:
+        if not self.layers:
+            raise ValueError("layers is empty; write one layer or more, e.g. layers: [{conv: 32}]")
+        return self
