@@ -55,6 +55,10 @@ FITTING = [
         {"model": {"choice": [{"backbone": "resnet18"}, {"backbone": {"kind": "custom", "layers": [{"conv": 8}]}}]}},
         id="choice-of-models",
     ),
+    pytest.param(
+        {"model": {"choice": {"a": {"backbone": "resnet18"}, "b": {"backbone": "resnet50"}}, "default": "b"}},
+        id="named-options",
+    ),
     pytest.param({"model__head": {"kind": "svm", "c": {"range": [0.01, 10.0], "log": True}}}, id="svm"),
     pytest.param({"training__warm_up": {"epochs": 3, "lr": 1e-4, "stop_patience_epochs": 1}}, id="warm-up"),
     pytest.param({"data__splits": {"val": 0.2, "test": 0.1, "seed": 3}}, id="fractions"),
