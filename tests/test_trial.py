@@ -129,6 +129,19 @@ def test_phases_are_proved_by_the_recorded_rates_and_frozen_units(
     assert [record.lr for record in history] == pytest.approx([0.5, 0.5, *(1e-4 * share for share in thirds)])
 
 
+def test_the_layers_of_a_network_from_scratch_are_read_back(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+    head = {"convolutions": [{"conv": 3, "kernel": 1}], "features": "flat", "hidden": [6], "batch_norm": True}
+    config = trial_config(shapes, model=TINY | {"head": head}, training={"epochs": 1, "batch_size": 8})
+    run(config, tmp_path, cache_dir)
+    file = TrialFolder(tmp_path).effective
+    assert compare_effective(config, file) == []
+    observed = read_yaml(file).tree["observed"]
+    assert [(layer["conv"], layer["pool"]) for layer in observed["layers"]] == [(4, 2), (4, 2)]
+    assert [layer["kernel"] for layer in observed["head_convolutions"]] == [1]
+    (test,) = evaluate_model(tmp_path / "best", data_root=None, splits=["test"], cache_dir=cache_dir)
+    assert test.images == 15
+
+
 EARLY = {  # a rate at which nothing moves: the second epoch cannot be better than the first
     "epochs": 6,
     "batch_size": 16,

@@ -6,9 +6,11 @@ import pandas as pd
 import pytest
 
 from tests.search.driving import begin, drive, epoch_of, facts_of, keep_weights, made_space, open_session, rising
+from tests.space.made import space_of
 from tune_cnn.results.effective import write_effective
 from tune_cnn.results.records import RunFolder, Scalar
 from tune_cnn.search.session import SearchSession
+from tune_cnn.search.study import Study
 
 
 @pytest.fixture
@@ -203,3 +205,17 @@ def test_each_parameter_stands_in_the_table_as_it_stands_in_the_trials_files(ses
     for number, record in session.records.items():
         for name, value in record.values.items():
             assert rows.loc[number, name] == value
+
+
+def test_a_section_stands_under_the_name_that_its_option_has(tmp_path: Path) -> None:
+    schedules = {"choice": {"soon": {"kind": "plateau", "patience_epochs": 1}, "never": {"kind": "constant"}}}
+    layers = {"choice": {"one": [{"conv": 8}], "two": [{"conv": 8, "repeat": 2}]}}
+    backbone = {"kind": "custom", "layers": layers}
+    space = space_of(tmp_path, model__backbone=backbone, training__schedule=schedules)
+    study = Study.open(tmp_path / "study.db", space.search, defaults=space.defaults())
+    weights = {("custom", "none"): None}
+    session = SearchSession(space, study, RunFolder(tmp_path / "run"), weights_files=weights, data="d" * 64)
+    job = session.propose()
+    assert job is not None
+    assert session.records[0].values == {"model.backbone.layers": "one", "training.schedule": "soon"}
+    assert job.config.model.backbone_name == "custom"

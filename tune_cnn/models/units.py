@@ -33,7 +33,7 @@ def weight_layers(unit: nn.Module) -> int:
 
 
 def count_weights(module: nn.Module) -> tuple[int, int]:
-    """Count all weights, and those that train: as Keras does (see docs/decisions/0006).
+    """Count all weights, and those that train: as Keras does (see docs/decisions/0008).
 
     All are the parameters and the running mean and variance of BatchNorm, which are learned but not by gradients;
     those that train are the parameters that take a gradient.

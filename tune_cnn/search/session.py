@@ -278,13 +278,13 @@ def _table_values(drawn: Drawn) -> dict[str, Scalar]:
 
     A section that is chosen by its kind stands there as `training.schedule.kind`.
     """
-    return {_place(name, drawn.tree): value for name, value in drawn.named.items()}
+    return {_place(name, drawn.tree, value): value for name, value in drawn.named.items()}
 
 
-def _place(name: str, tree: Any) -> str:
+def _place(name: str, tree: Any, value: Scalar) -> str:
     for part in name.split("."):
         tree = tree[int(part)] if isinstance(tree, list) else tree[part]
-    return f"{name}.kind" if isinstance(tree, dict) and "kind" in tree else name
+    return f"{name}.kind" if isinstance(tree, dict) and tree.get("kind") == value else name
 
 
 def _cause(reason: str) -> str:
