@@ -51,6 +51,11 @@ MALFORMED_NETWORKS = (
         id="pooled-away-at-one-end-of-a-range",
     ),
     _custom(
+        "[{conv: 8, pool: 16}, {conv: 8, pool: 3, kernel: {choice: [9, 3]}, padding: {choice: [valid, 1]}, repeat: 2}]",
+        "kernel 9 of conv 8 is larger than the 2 x 2 px that are left for it",
+        id="too-small-where-all-layers-take-most",
+    ),
+    _custom(
         "[{conv: 8}]",
         "weights is imagenet, but a custom backbone has none",
         id="custom-imagenet",

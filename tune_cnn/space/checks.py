@@ -144,8 +144,8 @@ def check_weights(root: Named, faults: Faults) -> None:
 def combinations(root: Named, names: tuple[str, ...]) -> Iterator[Drawn]:
     """Every combination of corners of the parameters at, below or above these names; all else at its default.
 
-    The numbers within a list of layers go together, all at their defaults, their least or their greatest: a list of
-    six layers would else have thousands of combinations, and what does not fit shows at an extreme.
+    The values within a list of layers go together, all at their defaults, where they leave most of an image, or where
+    they leave least: six layers would else have thousands of combinations, and what does not fit shows at an extreme.
     """
     path: list[tuple[int, int]] = []
     while True:
@@ -169,7 +169,7 @@ def combinations(root: Named, names: tuple[str, ...]) -> Iterator[Drawn]:
                 return corners[turn(len(corners))]
             if extreme is None:
                 extreme = turn(3)
-            return (parameter.default, _least(corners), _greatest(corners))[extreme]
+            return (parameter.default, *_extremes(parameter))[extreme]
 
         yield draw(root, suggest)
         while path and path[-1][0] + 1 == path[-1][1]:
@@ -182,16 +182,14 @@ def combinations(root: Named, names: tuple[str, ...]) -> Iterator[Drawn]:
 _IN_A_LAYER = re.compile(r"\.(layers|convolutions)\.[0-9]")
 
 
-def _least(corners: tuple[Scalar, ...]) -> Scalar:
-    return min((each for each in corners if _is_number(each)), default=corners[0])  # type: ignore[type-var]
-
-
-def _greatest(corners: tuple[Scalar, ...]) -> Scalar:
-    return max((each for each in corners if _is_number(each)), default=corners[-1])  # type: ignore[type-var]
-
-
-def _is_number(value: Scalar) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _extremes(parameter: Parameter) -> tuple[Scalar, Scalar]:
+    """The values of a layer that leave most and least of an image: kernels and steps take from it, padding gives."""
+    corners = parameter.domain.corners
+    numbers = sorted(each for each in corners if isinstance(each, int | float) and not isinstance(each, bool))
+    ends = (numbers[0], numbers[-1]) if numbers else (corners[0], corners[-1])
+    if not parameter.name.endswith(".padding"):
+        return (None if None in corners else ends[0]), ends[1]
+    return ("same" if "same" in corners else ends[1]), ("valid" if "valid" in corners else ends[0])
 
 
 def check_sizes(root: Named, check: SizeCheck, faults: Faults) -> None:
