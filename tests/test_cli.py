@@ -1,12 +1,18 @@
 """The command line as a user meets it: one clear message, an exit code, never a traceback."""
 
+import csv
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+import timm
+from safetensors.torch import save_file
 
 from tests.conftest import trial_config
 from tests.data.malformed_data import MALFORMED, MalformedData
@@ -25,9 +31,12 @@ class Outcome:
 
 
 @pytest.fixture
-def tune_cnn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache_dir: Path) -> Any:
-    """Run a command within this process."""
+def tune_cnn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache_dir: Path, tmp_path: Path
+) -> Any:
+    """Run a command within this process, in a folder of the test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache_dir))
+    monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str | Path) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["tune-cnn", *map(str, arguments)])
@@ -79,6 +88,9 @@ def test_a_malformed_data_set_is_one_clear_message_and_exit_code_2(
         pytest.param(["leaderboard", "nowhere"], "give a run folder", id="no-run-to-show"),
         pytest.param(["evaluate", "nowhere"], "give a model folder", id="no-model"),
         pytest.param(["predict", "nowhere", "a.jpg"], "give a model folder", id="no-model-to-ask"),
+        pytest.param(["predict", "resnet5", "a.jpg"], "or the backbone resnet50", id="a-misspelt-backbone-to-ask"),
+        pytest.param(["predict", "resnet50.x", "a.jpg"], "no weights tagged 'x'", id="a-misspelt-tag-to-ask"),
+        pytest.param(["predict", ".", "--weights", "w", "a.jpg"], "is for backbones", id="weights-for-a-saved-model"),
         pytest.param(["train", "none.yaml"], "cannot be read", id="no-config"),
         pytest.param(["init", "nowhere"], "no such folder", id="no-data-to-begin-with"),
         pytest.param(["sample", "stars", "x"], "no sample data set 'stars'", id="no-such-sample"),
@@ -86,10 +98,7 @@ def test_a_malformed_data_set_is_one_clear_message_and_exit_code_2(
         pytest.param(["frobnicate"], "No such command", id="no-such-command"),
     ],
 )
-def test_a_wrong_call_says_what_is_wrong(
-    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tune_cnn: Any
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_wrong_call_says_what_is_wrong(arguments: list[str], says: str, tune_cnn: Any) -> None:
     outcome = tune_cnn(*arguments)
     assert outcome.code == 2
     assert says in outcome.err
@@ -135,6 +144,26 @@ def test_a_crop_larger_than_the_image_is_refused_before_anything_starts(
     assert "on images of 96 px" not in outcome.err
 
 
+def test_what_the_audit_finds_is_shown_and_listed(tmp_path: Path, shapes: Path, tune_cnn: Any) -> None:
+    root = shutil.copytree(shapes, tmp_path / "images")
+    leaked = next((root / "train" / "ring").iterdir())
+    shutil.copy(leaked, root / "test" / "ring" / "again.jpg")
+    data = {"kind": "folders", "root": str(root), "splits": {"train": "train", "val": "valid", "test": "test"}}
+    space = {"name": "made", "data": data, "image": {"px": 32}, "model": {"backbone": "resnet18", "weights": "none"}}
+    write_yaml(tmp_path / "space.yaml", space)
+    outcome = tune_cnn("check", tmp_path / "space.yaml", "--csv", tmp_path / "audit.csv")
+    assert outcome.code == 0
+    assert "val: 15 images; one is worth 6.7 points of accuracy" in outcome.out
+    assert (
+        "warning [near-twins]: 1 of 16 test images have a near twin in train (1 of them an exact copy)" in outcome.out
+    )
+    with (tmp_path / "audit.csv").open(newline="") as file:
+        [row] = [row for row in csv.DictReader(file) if row["kind"] == "copy_across_splits"]
+    found = (row["split"], row["path"], row["other_split"], row["other_path"], row["distance"], row["label"])
+    assert found == ("test", "test/ring/again.jpg", "train", f"train/ring/{leaked.name}", "0", "ring")
+    assert "findings; --csv FILE lists them" in tune_cnn("check", tmp_path / "space.yaml").out
+
+
 def test_the_schema_is_json(tune_cnn: Any) -> None:
     assert json.loads(tune_cnn("schema").out)["properties"]["search"]
 
@@ -158,6 +187,14 @@ def model(shapes: Path, cache_dir: Path, tmp_path_factory: pytest.TempPathFactor
     return folder / "best"
 
 
+def test_training_shows_its_epochs_on_the_console(shapes: Path, tmp_path: Path, tune_cnn: Any) -> None:
+    config = trial_config(shapes, training={"epochs": 2, "batch_size": 8})
+    write_yaml(tmp_path / "config.yaml", config.model_dump(mode="json"))
+    outcome = tune_cnn("train", tmp_path / "config.yaml", "--out", tmp_path / "trial")
+    assert outcome.code == 0
+    assert [line.split(":")[0] for line in outcome.out.splitlines()[1:]] == ["epoch 1", "epoch 2"]
+
+
 def test_a_model_is_evaluated_on_both_splits(model: Path, tune_cnn: Any) -> None:
     scores = json.loads(tune_cnn("evaluate", model, "--json").out)
     card = json.loads((model / "model.json").read_text())
@@ -166,6 +203,19 @@ def test_a_model_is_evaluated_on_both_splits(model: Path, tune_cnn: Any) -> None
     text = tune_cnn("evaluate", model, "--split", "test").out
     assert repr(scores["test"]["accuracy"]) in text
     assert "specificity" in text
+
+
+def test_names_in_json_are_printed_as_they_are(shapes: Path, cache_dir: Path, tmp_path: Path, tune_cnn: Any) -> None:
+    images = sorted((shapes / "train").rglob("*.jpg"))
+    for split in ("train", "valid"):
+        for name, image in ((":smile:", images[0]), ("[red]x", images[-1])):
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+            (tmp_path / "data" / split / name / "a.jpg").write_bytes(image.read_bytes() + split.encode())
+    data = {"kind": "folders", "root": str(tmp_path / "data"), "splits": {"train": "train", "val": "valid"}}
+    config = trial_config(tmp_path, data=data, training={"epochs": 1, "batch_size": 2})
+    run_trial(config, TrialFolder(tmp_path / "trial"), metric="val_accuracy", cache_dir=cache_dir)
+    scores = json.loads(tune_cnn("evaluate", tmp_path / "trial" / "best", "--json").out)
+    assert scores["val"]["classes"] == [":smile:", "[red]x"]
 
 
 def test_predictions_are_printed_and_written(model: Path, shapes: Path, tmp_path: Path, tune_cnn: Any) -> None:
@@ -185,6 +235,26 @@ def test_an_unreadable_image_is_named_and_the_others_are_answered(
     assert outcome.code == 2
     assert "bad.jpg" in outcome.err
     assert str(good) in outcome.out
+
+
+def test_an_untouched_backbone_is_asked(shapes: Path, tmp_path: Path, tune_cnn: Any) -> None:
+    image = next((shapes / "test").rglob("*.jpg"))
+    whole = timm.create_model("mobilenetv3_small_050")
+    (tmp_path / "weights").mkdir()
+    save_file(whole.state_dict(), tmp_path / "weights" / "mobilenetv3_small_050.safetensors")
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    arguments = (image, tmp_path / "bad.jpg", "--weights", tmp_path / "weights", "--csv", tmp_path / "out.csv")
+    outcome = tune_cnn("predict", "mobilenetv3_small_050", *arguments)
+    assert outcome.code == 2
+    assert "bad.jpg" in outcome.err
+    table = pd.read_csv(tmp_path / "out.csv")
+    shares = table.loc[0, [name for name in table.columns if name.startswith("p: ")]]
+    assert len(shares) == 1000
+    assert sum(shares) == pytest.approx(1)
+    best = f"{table['class'][0]} {table['probability'][0]:.3f}"
+    (shown,) = [line for line in outcome.out.splitlines() if line.startswith(f"{image}: ")]
+    assert shown.startswith(f"{image}: {best}, ")
+    assert len(re.findall(r" 0\.\d{3}", shown)) == 5
 
 
 def test_a_model_is_not_scored_on_images_of_other_classes(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from tune_cnn.errors import InputError, TuneCnnError
+from tune_cnn.errors import ChangedDataError, InputError, StoreError, TuneCnnError
 from tune_cnn.results.display import line
 
 if TYPE_CHECKING:
@@ -112,25 +112,41 @@ def resume(
 
 
 @app.command()
-def check(space_file: SpaceFile, data: DataDir = None, sets: Sets = None, cache_dir: CacheDir = None) -> None:
+def check(
+    space_file: SpaceFile,
+    data: DataDir = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="List what is doubtful about the images here.")
+    ] = None,
+    sets: Sets = None,
+    cache_dir: CacheDir = None,
+) -> None:
     """Validate a space, show what it searches and what is doubtful in it, and look at the data. Trains nothing."""
     from tune_cnn.search.check import check_space
     from tune_cnn.search.open_space import open_space
 
     opened = open_space(space_file, overrides=sets or [], data_root=data)
-    check_space(opened.space, _console(), cache_dir=_cache(cache_dir))
+    check_space(opened.space, _console(), cache_dir=_cache(cache_dir), csv_file=csv)
 
 
 @app.command()
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A trial's config.yaml.")],
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The new trial folder.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="Where the images are; overrides the config's data.root."),
+    ] = None,
+    weights: WeightsDir = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The new trial folder; runs/NAME-train-1, -2, … by default."),
+    ] = None,
     cache_dir: CacheDir = None,
 ) -> None:
     """Train one configuration without Ray; for a trial of a run, say whether it came out equal."""
     from tune_cnn.repeat import repeat_trial
 
-    repeat_trial(config, out, cache_dir=_cache(cache_dir), console=_console())
+    repeat_trial(config, out, cache_dir=_cache(cache_dir), console=_console(), weights_dir=weights, data_root=data)
 
 
 @app.command()
@@ -138,12 +154,33 @@ def leaderboard(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write all rows and columns here.")] = None,
     top: Annotated[int, typer.Option(min=1, help="How many rows to show.")] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all rows as JSON.")] = False,
+    best_per: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Show only the best trial for each value of NAME, with its costs, e.g. --best-per model.backbone.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all rows and columns as JSON.")] = False,
 ) -> None:
-    """Show or export the trials of one or several runs, best first."""
-    from tune_cnn.search.compare import show_leaderboard
+    """Show or export the trials of one or several runs, best first.
 
-    show_leaderboard(runs, csv_file=csv, top=top, as_json=as_json, console=_console())
+    Runs are ranked together if they saw the same images and were judged by the same metric.
+    """
+    from tune_cnn.results.tables import json_text, write_csv
+    from tune_cnn.search.compare import compare_runs, show_comparison
+
+    comparison = compare_runs(runs, best_per=best_per)
+    if comparison.warning:
+        Console(stderr=True).print(line(comparison.warning), soft_wrap=True)
+    if as_json:
+        typer.echo(json_text(comparison.rows))
+    else:
+        show_comparison(comparison, _console(), top=top)
+    if csv is not None:
+        write_csv(csv, comparison.columns, comparison.rows)
+        if not as_json:
+            _console().print(line(f"wrote {csv}"), soft_wrap=True)
 
 
 @app.command()
@@ -156,30 +193,59 @@ def evaluate(
 ) -> None:
     """Score a saved model on the splits of its data set."""
     from tune_cnn.evaluation import evaluate_model
-    from tune_cnn.evaluation_output import print_evaluations
+    from tune_cnn.evaluation_output import evaluations_json, print_evaluations
 
     splits = split or ["val", "test"]
     unknown = sorted(set(splits) - {"train", "val", "test"})
     if unknown:
         raise InputError(f"--split {unknown[0]}: no such split; write train, val or test")
     found = evaluate_model(model, data_root=data and data.absolute(), splits=splits, cache_dir=_cache(cache_dir))
-    print_evaluations(found, _console(), as_json=as_json)
+    if as_json:
+        typer.echo(evaluations_json(found))
+    else:
+        print_evaluations(found, _console())
 
 
 @app.command()
 def predict(
-    model: ModelPath,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A model folder, such as runs/aquarium/best; or a backbone, such as tf_efficientnet_lite0, which "
+            "answers with the classes of ImageNet.",
+        ),
+    ],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", metavar="DIR", help="For a backbone: a folder with BACKBONE*.safetensors."),
+    ] = None,
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write the probability of every class here.")
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 3,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="How many classes to show; 3 by default, 5 of a backbone's.")
+    ] = None,
+    cache_dir: CacheDir = None,
 ) -> None:
-    """Say what a saved model sees in images."""
+    """Say what a saved model sees in images, or what an untouched ImageNet backbone does."""
+    from tune_cnn.models.catalogue import is_backbone, no_model
+
+    saved = Path(model).is_dir()
+    if not saved and not is_backbone(model):
+        raise InputError(no_model(model))
+    if saved and weights is not None:
+        raise InputError(f"--weights {weights}: is for backbones, and {model} has its own weights; leave it out")
     from tune_cnn.evaluation import predict as predict_images
+    from tune_cnn.evaluation import predict_zero_shot
     from tune_cnn.evaluation_output import print_predictions
 
-    print_predictions(list(predict_images(model, images)), _console(), top=top, csv_file=csv)
+    if saved:
+        found = predict_images(Path(model), images)
+    else:
+        found = predict_zero_shot(model, images, weights_dir=weights, cache_dir=_cache(cache_dir))
+    print_predictions(list(found), _console(), top=top or (3 if saved else 5), csv_file=csv)
 
 
 @app.command()
@@ -248,17 +314,24 @@ def _search(
             backbones=opened.backbones,
             command=shlex.join(["tune-cnn", *sys.argv[1:]]),
         )
-    except KeyboardInterrupt:
-        Console(stderr=True).print(
-            line(f"interrupted; go on with: tune-cnn resume {shlex.quote(str(run))}"), soft_wrap=True
-        )
+    except (KeyboardInterrupt, StoreError, ChangedDataError) as ended:
+        again = shlex.join(["tune-cnn", "resume", str(run), *_again(weights, address, cache_dir)])
+        why = "interrupted; " if isinstance(ended, KeyboardInterrupt) else ""
+        Console(stderr=True).print(line(f"{why}go on with: {again}"), soft_wrap=True)
         raise
+
+
+def _again(weights: Path | None, address: str | None, cache_dir: Path | None) -> list[str]:
+    """Give the options of a call that the next one needs too; what the space holds, the run folder remembers."""
+    given = {"--weights": weights, "--address": address, "--cache-dir": cache_dir}
+    return [text for name, value in given.items() if value is not None for text in (name, str(value))]
 
 
 def _console() -> Console:
     """Give the terminal, or a pipe with lines long enough that no table is cut."""
-    console = Console()
-    return console if console.is_terminal else Console(width=160)
+    out = sys.stdout  # held here: a trial sends what is printed later to its log
+    console = Console(file=out)
+    return console if console.is_terminal else Console(file=out, width=160)
 
 
 def _cache(chosen: Path | None) -> Path:

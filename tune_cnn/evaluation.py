@@ -1,18 +1,23 @@
 """Use a saved model: score it on a split, or ask it about single images."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.dataset import open_data
-from tune_cnn.data.decode import UndecodableError, decode_image, fit_image
+from tune_cnn.data.decode import Pixels, UndecodableError, decode_image, fit_image
 from tune_cnn.errors import DataError
-from tune_cnn.models.saved import load_model
+from tune_cnn.models.saved import load_model, read_whole
+from tune_cnn.models.weights import resolve_weights
+from tune_cnn.models.zero_shot import open_zero_shot, probabilities
 from tune_cnn.results.scores import Counts
+from tune_cnn.sections.image import ImageConfig
 from tune_cnn.training.batches import Batches, best_device
 from tune_cnn.training.loop import evaluate
 from tune_cnn.training.objective import classification_objective
@@ -53,8 +58,9 @@ def evaluate_model(folder: Path, *, data_root: Path | None, splits: Sequence[str
     Raises:
         DataError: the data cannot be used, or have other classes than the model.
     """
-    model, card = load_model(folder)
-    config = load_config(folder / "config.yaml", TrialConfig)
+    (model, card), config = read_whole(
+        folder, lambda whole: (load_model(whole), load_config(whole / "config.yaml", TrialConfig))
+    )
     section = config.data if data_root is None else config.data.model_copy(update={"root": str(data_root)})
     data = open_data(section, card.image, cache_dir=cache_dir)
     if data.classes != card.classes:
@@ -80,24 +86,47 @@ def predict(folder: Path, images: Iterable[Path]) -> Iterator[Prediction]:
     model, card = load_model(folder)
     device = best_device()
     model.to(device)
-    for path in images:
-        try:
-            pixels = fit_image(
-                decode_image(path.read_bytes(), max_megapixels=card.image.max_megapixels), card.image.px, card.image.fit
-            )
-        except OSError as error:
-            yield Prediction(path, (), error=f"cannot be read: {error.strerror}")
-            continue
-        except UndecodableError as error:
-            yield Prediction(path, (), error=str(error))
-            continue
-        one = np.zeros(1, np.int64)
-        batches = Batches.of(pixels[None], one, batch_size=1, preprocessing=(card.mean, card.std), device=device)
+
+    def answer(pixels: Pixels) -> list[float]:
+        one = fit_image(pixels, card.image.px, card.image.fit)[None]
+        preprocessing = (card.mean, card.std)
+        batches = Batches.of(one, np.zeros(1, np.int64), batch_size=1, preprocessing=preprocessing, device=device)
         batch, _ = next(batches.in_order())
         with torch.inference_mode():
-            shares = torch.softmax(model(batch)[0].double(), dim=0).tolist()
-        ranking = sorted(zip(card.classes, shares, strict=True), key=lambda pair: -pair[1])
-        yield Prediction(path, tuple(ranking))
+            shares: list[float] = torch.softmax(model(batch)[0].double(), dim=0).tolist()
+        return shares
+
+    yield from _predictions(images, answer, card.classes, card.image.max_megapixels)
+
+
+def predict_zero_shot(
+    backbone: str, images: Iterable[Path], *, weights_dir: Path | None, cache_dir: Path
+) -> Iterator[Prediction]:
+    """Ask an untouched ImageNet network about image files, as `predict` asks a saved model.
+
+    Raises:
+        SpaceFileError: no such backbone.
+        WeightsError: its weights cannot be had, or hold no classifier.
+    """
+    found = resolve_weights(backbone, "imagenet", weights_dir=weights_dir, cache_dir=cache_dir)
+    zero_shot = open_zero_shot(backbone, cast("Path", found.file))  # `none` alone has no file
+    zero_shot.network.to(best_device())
+    limit = ImageConfig().max_megapixels
+    yield from _predictions(images, partial(probabilities, zero_shot), zero_shot.classes, limit)
+
+
+def _predictions(
+    images: Iterable[Path], answer: Callable[[Pixels], list[float]], classes: Sequence[str], max_megapixels: float
+) -> Iterator[Prediction]:
+    for path in images:
+        try:
+            shares = answer(decode_image(path.read_bytes(), max_megapixels=max_megapixels))
+        except OSError as error:
+            yield Prediction(path, (), error=f"cannot be read: {error.strerror}")
+        except UndecodableError as error:
+            yield Prediction(path, (), error=str(error))
+        else:
+            yield Prediction(path, tuple(sorted(zip(classes, shares, strict=True), key=lambda pair: -pair[1])))
 
 
 def _names(classes: Sequence[str]) -> str:

@@ -1,6 +1,5 @@
 """What `tune-cnn evaluate` and `tune-cnn predict` print and write."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,13 +10,13 @@ from tune_cnn.errors import DataError
 from tune_cnn.evaluation import Evaluation, Prediction
 from tune_cnn.results.display import line
 from tune_cnn.results.scores import class_scores
-from tune_cnn.results.tables import write_csv
+from tune_cnn.results.tables import json_text, write_csv
 
 
-def print_evaluations(evaluations: Sequence[Evaluation], console: Console, *, as_json: bool) -> None:
-    """Print the scores of each split with all their digits, and of each class rounded."""
-    if as_json:
-        data = {
+def evaluations_json(evaluations: Sequence[Evaluation]) -> str:
+    """Give the scores and the confusion matrix of each split as JSON."""
+    return json_text(
+        {
             one.split: {
                 "images": one.images,
                 **one.scores,
@@ -26,8 +25,11 @@ def print_evaluations(evaluations: Sequence[Evaluation], console: Console, *, as
             }
             for one in evaluations
         }
-        console.print(json.dumps(data), soft_wrap=True, markup=False, highlight=False)
-        return
+    )
+
+
+def print_evaluations(evaluations: Sequence[Evaluation], console: Console) -> None:
+    """Print the scores of each split with all their digits, and of each class rounded."""
     for one in evaluations:
         console.print(line(f"{one.split}: {one.images} images"))
         for name, value in one.scores.items():

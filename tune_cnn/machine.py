@@ -3,6 +3,7 @@
 import os
 import resource
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,9 +13,57 @@ _CLEAR_REFS = Path("/proc/self/clear_refs")
 
 def usable_cpus() -> int:
     """Count the CPUs this process may use: fewer than the machine has in a container or under `taskset`."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # macOS knows no affinity
+    # macOS knows no affinity
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return within_quota(cpus, cgroup_cpus())
+
+
+def within_quota(cpus: int, quota: float | None) -> int:
+    """Give how many whole CPUs a quota leaves of `cpus`, one at least; None leaves all.
+
+    The part of one that is left over would only hold up the trial that counts on it.
+    """
+    return cpus if quota is None else max(1, min(cpus, int(quota)))
+
+
+def cgroup_cpus(root: Path = Path("/")) -> float | None:
+    """Give how many CPUs' time the control groups of this process allow, as containers and Slurm set it.
+
+    Args:
+        root: the file system's root; tests hand in their own.
+
+    Returns:
+        The least quota from this process's group upward, in CPUs; None without any quota.
+    """
+    with suppress(OSError):
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+        quotas = [quota for line in lines for folder in _cgroup_folders(root, line) if (quota := _quota(folder))]
+        return min(quotas, default=None)
+    return None
+
+
+def _cgroup_folders(root: Path, line: str) -> Iterator[Path]:
+    """Give the folders that rule a line of /proc/self/cgroup: `0::/path` (v2) or `4:cpu,cpuacct:/path` (v1).
+
+    In a container the path may be the host's, of which only the top is mounted.
+    """
+    _, controllers, path = line.split(":", 2)
+    base = root / "sys/fs/cgroup"
+    mounts = [base / name for name in (controllers, "cpu")] if "cpu" in controllers.split(",") else []
+    for mount in mounts or ([base, base / "unified"] if not controllers else []):
+        inner = mount / path.lstrip("/")
+        yield from (inner, *(folder for folder in inner.parents if folder.is_relative_to(mount)))
+
+
+def _quota(folder: Path) -> float | None:
+    """Read a folder's quota in CPUs, `cpu.max` of v2 or `cpu.cfs_quota_us` of v1; None where it has none."""
+    with suppress(OSError, ValueError):
+        quota, period = map(int, (folder / "cpu.max").read_text().split())  # "max" is no number: no quota
+        return quota / period
+    with suppress(OSError, ValueError):
+        quota, period = (int((folder / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+        return quota / period if quota > 0 else None
+    return None
 
 
 def reset_peak_memory() -> None:

@@ -1,9 +1,10 @@
+import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tune_cnn.results.tables import cell, csv_text, write_csv
+from tune_cnn.results.tables import cell, csv_text, json_text, write_csv
 
 
 @pytest.mark.parametrize(
@@ -14,6 +15,11 @@ from tune_cnn.results.tables import cell, csv_text, write_csv
         pytest.param("@SUM(A1)", "'@SUM(A1)", id="at"),
         pytest.param("\t=1", "'\t=1", id="tab"),
         pytest.param("\x1b[31mred", "�[31mred", id="terminal-escape"),
+        pytest.param("a\u202eb\u2066c", "a�b�c", id="turned-round"),
+        pytest.param("\x9b2J \x7f \r", "�2J � �", id="c1-and-delete"),
+        pytest.param("\udcff.jpg", "�.jpg", id="an-undecodable-file-name"),
+        pytest.param("1\u202f000 a\u200cb\u200f", "1\u202f000 a\u200cb\u200f", id="narrow-space-joiner-and-mark"),
+        pytest.param("=\u200c1", "'=\u200c1", id="formula-with-a-joiner"),
         pytest.param(-0.5, "-0.5", id="a-negative-number-stays-a-number"),
         pytest.param(float("nan"), "", id="nan-is-missing"),
         pytest.param(None, "", id="none-is-missing"),
@@ -37,3 +43,11 @@ def test_floats_keep_all_their_digits() -> None:
 
 def test_no_rows_give_a_header() -> None:
     assert csv_text(["a", "b"], []) == "a,b\n"
+
+
+def test_json_has_no_nan_and_keeps_every_name() -> None:
+    data = {"a": [float("nan"), float("inf"), 0.5, None, True], ":smile:": {"[red]é": (1, "=x")}}
+    assert json.loads(json_text(data), parse_constant=pytest.fail) == {
+        "a": [None, None, 0.5, None, True],
+        ":smile:": {"[red]é": [1, "=x"]},
+    }

@@ -1,13 +1,18 @@
-"""Text for a terminal, whatever the names in it hold: no markup, no escape sequences."""
+"""Text for a terminal or a table, whatever the names in it hold: no markup, no escape sequences."""
 
+import re
 from pathlib import Path
 
 from rich.text import Text
 
+# C0 and C1 controls except tab and line break; what turns the direction of writing; halves of a character, which are
+# what an undecodable file name is made of. All else may be part of a name, joiners and narrow spaces too.
+_UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
 
 def visible(text: str) -> str:
-    """Replace what is no visible mark, line breaks and tabs aside: a file's name must not move the cursor."""
-    return "".join(mark if mark.isprintable() or mark in "\t\n" else "�" for mark in text)
+    """Replace what moves the cursor or turns the text round, line breaks and tabs aside: a name must do neither."""
+    return _UNFIT.sub("�", text)
 
 
 def line(text: object) -> Text:

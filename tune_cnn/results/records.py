@@ -26,6 +26,8 @@ class EpochRecord:
     score: float
     """What the search ranks by; higher is better."""
     scores: Mapping[str, float]
+    phase: str = "train"
+    """Of the training: `warm_up`, `train`, or `fit` for a model that is fitted at once."""
 
     def as_json(self) -> dict[str, Any]:
         """Give plain data that `from_json` reads back."""
@@ -36,10 +38,11 @@ class EpochRecord:
         """Read what `as_json` gave."""
         return cls(**data)
 
-    def row(self) -> dict[str, float]:
+    def row(self) -> dict[str, float | str]:
         """Give the columns of epochs.csv after `trial`."""
         return {
             "epoch": self.epoch,
+            "phase": self.phase,
             "seconds": self.seconds,
             "lr": self.lr,
             "frozen_units": self.frozen_units,
@@ -166,6 +169,11 @@ class RunFolder:
     def skipped(self) -> Path:
         """One row per image that was left out, with the reason."""
         return self.path / "skipped.csv"
+
+    @property
+    def audit(self) -> Path:
+        """One row per doubtful thing about the images, such as a near twin in another split."""
+        return self.path / "audit.csv"
 
     @property
     def best(self) -> Path:

@@ -1,7 +1,8 @@
-"""CSV files that can be opened in a spreadsheet without running what is in them."""
+"""CSV files that can be opened in a spreadsheet without running what is in them, and JSON that any parser reads."""
 
 import csv
 import io
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -38,3 +39,16 @@ def cell(value: Any) -> str:
         return repr(value)
     text = visible(str(value))
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+def json_text(data: Any) -> str:
+    """Give JSON in one line of ASCII; what is NaN or infinite, for which JSON has no word, is null."""
+    return json.dumps(_finite(data), allow_nan=False)
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {name: _finite(value) for name, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data

@@ -1,83 +1,115 @@
 """`tune-cnn leaderboard`: the trials of one or several runs in one table, read from the truth."""
 
-import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from tune_cnn.errors import InputError
 from tune_cnn.results.display import line
 from tune_cnn.results.leaderboard import Row, leaderboard_columns, leaderboard_rows
-from tune_cnn.results.records import RunFolder, TrialRecord
-from tune_cnn.results.tables import write_csv
+from tune_cnn.search.best_per import best_of_each, glance, names_like, values_of
+from tune_cnn.search.recorded import RecordedRun, read_recorded
 from tune_cnn.search.screen import leaderboard_table, top_rows
-from tune_cnn.search.study import Study
-from tune_cnn.sections.search import SearchConfig
-from tune_cnn.yaml_files import read_yaml
-
-Run = tuple[str, str, list[TrialRecord]]
 
 
-def show_leaderboard(runs: Sequence[Path], *, csv_file: Path | None, top: int, as_json: bool, console: Console) -> None:
-    """Print the best trials, and write all of them to a CSV if asked to.
+@dataclass(frozen=True)
+class Group:
+    """Runs that may be ranked together: on the same images, by the same metric."""
 
-    Runs are ranked together only if they saw the same images and were judged by the same metric; else each group is
-    ranked by itself, and that is said.
+    data: str
+    metric: str
+    runs: tuple[RecordedRun, ...]
+    rows: tuple[Row, ...]
+    """All columns, best first."""
+    shown: tuple[Row, ...]
+    """The same trials with the columns for a terminal."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The trials of one or several runs."""
+
+    groups: tuple[Group, ...]
+    first: tuple[str, ...]
+    """The columns that stand before all others."""
+
+    @property
+    def rows(self) -> list[Row]:
+        """All rows, group after group."""
+        return [row for group in self.groups for row in group.rows]
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of all rows."""
+        return [*self.first, *(name for name in leaderboard_columns(self.rows) if name not in self.first)]
+
+    @property
+    def warning(self) -> str:
+        """Why the runs are not ranked together; empty if they are."""
+        causes = {
+            "saw different images": {group.data for group in self.groups},
+            "were judged by different metrics": {group.metric for group in self.groups},
+        }
+        told = " and ".join(cause for cause, values in causes.items() if len(values) > 1)
+        return f"warning: these runs {told}: each group is ranked by itself" if told else ""
+
+
+def compare_runs(paths: Sequence[Path], *, best_per: str | None = None) -> Comparison:
+    """Put the trials of runs together, ranked within each group of runs that can be compared.
+
+    Args:
+        paths: run folders.
+        best_per: the dotted name of a value, such as `model.backbone`; of the trials with the same value only the best
+            is kept, with how many there were. None keeps all.
 
     Raises:
-        RunFolderError: a folder holds no run.
+        RunFolderError: a folder holds no run, or a damaged one.
+        InputError: no trial has a value of the name `best_per`.
     """
-    groups = _groups(_read(path) for path in runs)
-    several = len(runs) > 1
-    rows = [row for group in groups.values() for row in _rows(group, named=several)]
-    if csv_file is not None:
-        write_csv(csv_file, leaderboard_columns(rows), rows)
-    if as_json:
-        console.print(json.dumps(rows), soft_wrap=True, markup=False, highlight=False)
-        return
-    if len(groups) > 1:
-        console.print(
-            line("These runs saw different images or were judged by different metrics: each group is ranked by itself.")
+    grouped: dict[tuple[str, str], list[RecordedRun]] = {}
+    for run in map(read_recorded, paths):
+        data = next((record.data for record in run.trials if record.data), "")
+        grouped.setdefault((data, run.search.metric), []).append(run)
+    several = len(paths) > 1
+    groups = tuple(_group(*key, runs, named=several, best_per=best_per) for key, runs in grouped.items())
+    if best_per and not any(group.rows for group in groups):
+        raise InputError(f"--best-per {best_per}: no trial has such a value; {names_like(best_per)}")
+    return Comparison(groups, (*(("run", "metric") if several else ()), *((best_per, "trials") if best_per else ())))
+
+
+def show_comparison(comparison: Comparison, console: Console, *, top: int) -> None:
+    """Print the best rows of each group, under its name where there are several."""
+    for group in comparison.groups:
+        if len(comparison.groups) > 1:
+            names = ", ".join(str(run.folder.path) for run in group.runs)
+            console.print(line(f"data {group.data[:12]}, {group.metric}: {names}"), soft_wrap=True)
+        console.print(leaderboard_table(group.shown[:top]))
+
+
+def _group(data: str, metric: str, runs: Sequence[RecordedRun], *, named: bool, best_per: str | None) -> Group:
+    pairs = [pair for run in runs for pair in _rows(run, named=named, best_per=best_per)]
+    pairs.sort(key=lambda pair: (pair[0]["score"] is None, -(pair[0]["score"] or 0.0)))
+    rows, shown = [row for row, _ in pairs], [short for _, short in pairs]
+    if best_per:
+        rows = best_of_each(rows, best_per)
+        shown = [glance(row, best_per, metric) for row in rows]
+    return Group(data, metric, tuple(runs), _ranked(rows), _ranked(shown))
+
+
+def _rows(run: RecordedRun, *, named: bool, best_per: str | None) -> Iterable[tuple[Row, Row]]:
+    """Give each trial's row with all columns, and its short one."""
+    values = values_of(run, best_per) if best_per else {}
+    metric = run.search.metric
+    for row, short in zip(leaderboard_rows(run.trials), top_rows(run.trials), strict=True):
+        of_run, of_run_short = (
+            ({"run": name, "metric": metric} if named else {}) for name in (str(run.folder.path), run.folder.path.name)
         )
-    for (data, metric), group in groups.items():
-        if len(groups) > 1:
-            console.print(
-                line(f"data {data[:12]}, {metric}: {', '.join(name for name, _, _ in group)}"), soft_wrap=True
-            )
-        shown = _shown(group, named=several)[:top]
-        console.print(leaderboard_table(shown))
-    if csv_file is not None:
-        console.print(line(f"wrote {csv_file}"), soft_wrap=True)
+        added = {best_per: values[row["trial"]]} if best_per and row["trial"] in values else {}
+        yield {**of_run, **row, **added}, {**of_run_short, **short}
 
 
-def _read(path: Path) -> Run:
-    folder = RunFolder(path)
-    records = Study.read(folder.study, SearchConfig()).records()
-    metric = read_yaml(folder.space).tree["search"]["metric"]
-    return str(path), str(metric), records
-
-
-def _groups(runs: Iterable[Run]) -> dict[tuple[str, str], list[Run]]:
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
-        data = next((record.data for record in run[2] if record.data), "")
-        groups.setdefault((data, run[1]), []).append(run)
-    return groups
-
-
-def _rows(group: Sequence[Run], *, named: bool) -> list[Row]:
-    """Give leaderboard rows of a group of runs, ranked together."""
-    rows = [{"run": name, **row} if named else row for name, _, records in group for row in leaderboard_rows(records)]
-    return _ranked_again(rows, "score")
-
-
-def _shown(group: Sequence[Run], *, named: bool) -> list[Row]:
-    rows = [
-        {"run": Path(name).name, **row} if named else row for name, _, records in group for row in top_rows(records)
-    ]
-    return _ranked_again(rows, "score")
-
-
-def _ranked_again(rows: list[Row], score: str) -> list[Row]:
-    ordered = sorted(rows, key=lambda row: (row[score] is None, -(row[score] or 0.0)))
-    return [{**row, "rank": rank if row[score] is not None else None} for rank, row in enumerate(ordered, start=1)]
+def _ranked(rows: Iterable[Row]) -> tuple[Row, ...]:
+    ranks = enumerate(rows, start=1)
+    return tuple({**row, "rank": rank if row["score"] is not None else None} for rank, row in ranks)

@@ -1,0 +1,31 @@
+"""Hold what a trial's live objects said of themselves against what was handed out."""
+
+from tune_cnn.config import TrialConfig
+from tune_cnn.errors import MismatchError
+from tune_cnn.models.trunk import frozen_units_of
+from tune_cnn.results.effective import compare_effective, observed
+from tune_cnn.results.records import TrialFacts, TrialFolder
+from tune_cnn.training.plan import WARM_UP
+
+
+def mismatch(config: TrialConfig, folder: TrialFolder, phase: str, facts: TrialFacts) -> str:
+    """Compare effective.yaml, as read back when a phase of training began, with the config; empty if they agree.
+
+    Raises:
+        SpaceFileError: effective.yaml is missing or damaged.
+    """
+    faults = compare_effective(config, folder.effective) + _freeze_faults(config, folder, phase, facts)
+    return f"{MismatchError.__name__}: {'; '.join(faults)}" if faults else ""
+
+
+def _freeze_faults(config: TrialConfig, folder: TrialFolder, phase: str, facts: TrialFacts) -> list[str]:
+    seen, asked = observed(folder.effective), frozen_units_of(config.model)
+    now = facts.units if phase == WARM_UP else asked
+    faults = []
+    if seen.get("phase") != phase:
+        faults.append(f"the phase {phase} was to begin, but effective.yaml tells of {seen.get('phase')}")
+    elif seen.get("frozen_units") != now:
+        faults.append(f"{now} units were to be frozen, but {seen.get('frozen_units')} stand still")
+    if facts.frozen_units != asked:
+        faults.append(f"{asked} units were to be frozen, but {facts.frozen_units} are")
+    return faults
