@@ -185,6 +185,15 @@ class RunFolder:
         """Held by the one driver of this folder."""
         return self.path / ".driver.lock"
 
+    @property
+    def finals(self) -> Path:
+        """One row per configuration of the finals."""
+        return self.path / "finals.csv"
+
+    def final(self, trial: int, repeat: int) -> TrialFolder:
+        """Give the folder of one repeat of a trial in the finals, whether it exists or not."""
+        return TrialFolder(self.path / "finals" / f"{trial:04d}-{repeat}")
+
     def trial(self, number: int) -> TrialFolder:
         """Give the folder of one trial, whether it exists or not."""
         return TrialFolder(self.path / "trials" / f"{number:04d}")

@@ -7,12 +7,12 @@ is kept here, nothing more is proposed after it, and the caller raises it once t
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from tune_cnn.errors import ChangedDataError, StoreError
 from tune_cnn.results.failures import Failure
 from tune_cnn.results.records import EpochRecord, TrialFacts
 from tune_cnn.search.jobs import Job
-from tune_cnn.search.session import SearchSession
 
 _EPOCH, _FAILURE = "epoch", "failure"
 DIED = Failure("the worker process died (killed, or out of memory)")
@@ -28,10 +28,23 @@ def failure_message(failure: Failure) -> str:
     return json.dumps({_FAILURE: failure.as_json()})
 
 
+class Session(Protocol):
+    """Proposes jobs and is told what becomes of them: a search, or its finals."""
+
+    def propose(self) -> Job | None:
+        """Give the next job; None if there are no more."""
+
+    def on_epoch(self, number: int, epoch: EpochRecord, facts: TrialFacts, peak_memory_mb: float | None, /) -> bool:
+        """Take in an epoch of a job; True if it may go on."""
+
+    def on_end(self, number: int, failure: str | None, /) -> None:
+        """Take in that a job has ended, with a failure in one line or without."""
+
+
 class Bridge:
     """Hands jobs out and takes messages in; `broken` is what ended the search, if anything did."""
 
-    def __init__(self, session: SearchSession) -> None:
+    def __init__(self, session: Session) -> None:
         self.broken: Exception | None = None
         self._session = session
         self._jobs: dict[str, Job] = {}

@@ -13,6 +13,7 @@ class Budget:
         self._trials, self._hours = search.trials, search.hours
         self._before, self._clock = seconds_before, clock
         self._begun = clock()
+        self._reserved = 0.0
 
     @property
     def elapsed_seconds(self) -> float:
@@ -24,10 +25,17 @@ class Budget:
         """How long all drivers have been at it."""
         return self._before + self.elapsed_seconds
 
+    def reserve(self, seconds: float) -> None:
+        """Keep time for what comes after the trials, but never more than half of the budget."""
+        self._reserved = seconds
+
     @property
     def seconds_left(self) -> float:
-        """How much of the time budget is left; infinite without one."""
-        return math.inf if self._hours is None else max(0.0, self._hours * 3600 - self.spent_seconds)
+        """How much of the time budget is left for trials; infinite without one."""
+        if self._hours is None:
+            return math.inf
+        whole = self._hours * 3600
+        return max(0.0, whole - min(self._reserved, whole / 2) - self.spent_seconds)
 
     @property
     def late(self) -> bool:

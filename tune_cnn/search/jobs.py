@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_cnn.config import TrialConfig
-from tune_cnn.results.records import RunFolder, Scalar
+from tune_cnn.results.records import RunFolder, Scalar, TrialFolder
 from tune_cnn.space.nodes import Drawn
 from tune_cnn.space.schema import Space
 
@@ -36,6 +36,21 @@ class Jobs:
         config = self._config(drawn.tree)
         expected = self._data if self._sees_the_same_files(config) else None
         return Job(number, config, self._run.trial(number).path, expected)
+
+    def repeat(self, asked: TrialConfig, number: int, folder: TrialFolder, *, seed_step: int) -> Job:
+        """Give a job that trains the config of an earlier trial again.
+
+        Args:
+            asked: as the trial's config.yaml has it.
+            number: of the job.
+            folder: where it is trained.
+            seed_step: how far its seed lies from the trial's.
+        """
+        data = asked.data.model_copy(update={"root": self._default.data.root})
+        file = self._weights_files[asked.model.backbone_name, asked.model.weights]
+        model = asked.model.model_copy(update={"weights_file": file and str(file)})
+        config = asked.model_copy(update={"data": data, "model": model, "seed": asked.seed + seed_step})
+        return Job(number, config, folder.path, self._data if self._sees_the_same_files(config) else None)
 
     def _config(self, tree: Any) -> TrialConfig:
         search = self._space.search

@@ -42,8 +42,7 @@ from tune_cnn.machine import usable_cpus  # noqa: E402
 from tune_cnn.models.hub import TRIAL_ENVIRONMENT  # noqa: E402
 from tune_cnn.results.failures import failure_of, write_traceback  # noqa: E402
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder  # noqa: E402
-from tune_cnn.search.bridge import Bridge, epoch_message, failure_message  # noqa: E402
-from tune_cnn.search.session import SearchSession  # noqa: E402
+from tune_cnn.search.bridge import Bridge, Session, epoch_message, failure_message  # noqa: E402
 from tune_cnn.sections.search import Metric, PerTrial  # noqa: E402
 
 _MESSAGE = "tune_cnn"
@@ -136,7 +135,7 @@ def slots(per_trial: PerTrial, concurrent: int | None) -> Slots:
     return Slots(cpus, gpus, per_trial.cpus, asked_gpus, min([*fits, concurrent or fits[0]]))
 
 
-def run_search(session: SearchSession, offered: Slots, *, metric: Metric, cache_dir: Path, scratch: Path) -> None:
+def run_jobs(session: Session, offered: Slots, *, metric: Metric, cache_dir: Path, scratch: Path) -> None:
     """Run proposed trials until there are no more. Ray's own records go to `scratch`.
 
     Raises:
@@ -161,7 +160,7 @@ def run_search(session: SearchSession, offered: Slots, *, metric: Metric, cache_
             trial_name_creator=lambda trial: str(trial.trial_id),
         ),
         run_config=tune.RunConfig(
-            name=session.run.path.name,
+            name=type(session).__name__,
             storage_path=str(scratch / "tune"),
             verbose=0,
             callbacks=[_Ends(bridge)],

@@ -16,6 +16,7 @@ from tune_cnn.results.tables import write_csv
 from tune_cnn.search.alike import AlikeFailures
 from tune_cnn.search.asha import Asha
 from tune_cnn.search.budget import Budget
+from tune_cnn.search.finalists import finals_seconds
 from tune_cnn.search.jobs import Job, Jobs, table_values
 from tune_cnn.search.mismatch import mismatch
 from tune_cnn.search.shelf import Shelf
@@ -89,6 +90,7 @@ class SearchSession:
         self._alike = AlikeFailures()
         self._shelf = Shelf(run, space.search.keep)
         self._tables_due = 0.0
+        self._most_at_once = 1
         self._seconds_due = 0.0
         self._replay()
         self._close_decided()
@@ -103,6 +105,7 @@ class SearchSession:
             return None
         job = self._take_up(self._abandoned.pop(0)) if self._abandoned else self._draw()
         self.running[job.number] = Live(job, epochs=list(self.records[job.number].epochs))
+        self._most_at_once = max(self._most_at_once, len(self.running))
         self._event(f"trial {job.number} begins")
         return job
 
@@ -152,6 +155,7 @@ class SearchSession:
         record = self.records[number]
         self._alike.count(record.reason if record.state == "failed" else "")
         self._note_seconds(force=True)
+        self._reserve(live.job)
         self._shelve()
         self.write_tables(force=not self.running)
         self._event(f"trial {number} {_ending(record)}")
@@ -248,6 +252,11 @@ class SearchSession:
         if live:
             changes["epochs"] = tuple(live.epochs)
         self.records[number] = replace(self.records[number], **changes)
+
+    def _reserve(self, job: Job) -> None:
+        """Keep time for the finals, by what trials have taken so far."""
+        records, epochs = list(self.records.values()), job.config.training.epochs
+        self.budget.reserve(finals_seconds(self.space.search.finals, records, epochs, self._most_at_once))
 
     def _note_seconds(self, *, force: bool) -> None:
         """Keep the time that is spent, so that a kill forgets little of it."""

@@ -30,7 +30,7 @@ _STATES: dict[TrialState, State] = {
     TrialState.FAIL: "failed",
     TrialState.RUNNING: "running",
 }
-_NAME, _EPOCH, _TEST, _SECONDS, _STOP = "search", "epoch", "test", "seconds", "stop"
+_NAME, _EPOCH, _TEST, _SECONDS, _STOP, _FINAL = "search", "epoch", "test", "seconds", "stop", "final"
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
@@ -151,6 +151,18 @@ class Study:
     def seconds(self) -> float:
         """Give what `note_seconds` kept; 0 before the first time."""
         return float(self._study.user_attrs.get(_SECONDS, 0.0))
+
+    @_stored
+    def note_final(self, key: str, outcome: Mapping[str, Any]) -> None:
+        """Keep what became of one training of the finals, under its key."""
+        self._study.set_user_attr(f"{_FINAL}:{key}", dict(outcome))
+
+    @_stored
+    def finals(self) -> dict[str, Mapping[str, Any]]:
+        """Give what `note_final` kept, by its keys."""
+        prefix = f"{_FINAL}:"
+        kept = self._study.user_attrs
+        return {name.removeprefix(prefix): kept[name] for name in kept if name.startswith(prefix)}
 
     @_stored
     def records(self) -> list[TrialRecord]:

@@ -25,6 +25,13 @@ class PerTrial(Section):
 Metric = Literal["val_accuracy", "val_balanced_accuracy", "val_macro_f1", "-val_loss"]
 
 
+class FinalsConfig(Section):
+    """Train the `top` configurations again, with `repeats` other seeds each, and say which cannot be told apart."""
+
+    top: int = Field(default=3, ge=1)
+    repeats: int = Field(default=3, ge=1)
+
+
 class SearchConfig(Section):
     """How many configurations are tried, in which order, and what ranks them (higher is better; `-` turns round)."""
 
@@ -41,3 +48,5 @@ class SearchConfig(Section):
     per_trial: PerTrial = PerTrial()
     keep: int = Field(default=5, ge=1)
     """How many of the best trials keep their weights and are scored once on the test split."""
+    finals: FinalsConfig | None = None
+    """None: the single best trial is believed. Their time is taken from `hours` beforehand."""
