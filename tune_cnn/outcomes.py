@@ -1,0 +1,76 @@
+"""What a saved model answers to each image of a split: what intervals and paired comparisons are computed from."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tune_cnn.evaluation import load_trained, open_scored_data
+from tune_cnn.models.network import Network
+from tune_cnn.results.intervals import ImageAnswers, ImageCounts, Outcomes
+from tune_cnn.sections.data import IGNORED_ID
+from tune_cnn.training.batches import Batches, best_device
+
+
+def outcomes_of(
+    folder: Path, *, data_root: Path | None, splits: Sequence[str], cache_dir: Path
+) -> dict[str, Outcomes]:
+    """Ask a saved model about every image of some splits.
+
+    Args:
+        folder: a model folder.
+        data_root: where the data are now; None where the model's config says.
+        splits: val, test or train; one the data lack is left out.
+        cache_dir: where decoded images are kept.
+
+    Returns:
+        By split, the outcomes in the split's order of images.
+
+    Raises:
+        RunFolderError: the folder holds no model, or a damaged one.
+        DataError: the data cannot be used, or have other classes than the model.
+    """
+    model, card, config = load_trained(folder)
+    data = open_scored_data(config, card, data_root=data_root, cache_dir=cache_dir)
+    model.to(best_device()).eval()
+    found: dict[str, Outcomes] = {}
+    for name in (split for split in splits if split in data.splits):
+        batches = Batches.of(
+            data.splits[name].images,
+            data.splits[name].targets,
+            batch_size=config.training.batch_size,
+            preprocessing=(card.mean, card.std),
+            device=best_device(),
+        )
+        found[name] = _outcomes(model, batches, len(card.classes))
+    return found
+
+
+@torch.inference_mode()
+def _outcomes(model: Network, batches: Batches, classes: int) -> Outcomes:
+    counts: list[NDArray[np.int64]] = []
+    true: list[NDArray[np.int64]] = []
+    predicted: list[NDArray[np.int64]] = []
+    for images, targets in batches.in_order():
+        answers = model(images).argmax(dim=1)
+        if targets.ndim > 1:
+            counts.append(_each(targets, answers, classes))
+        else:
+            true.append(targets.cpu().numpy())
+            predicted.append(answers.cpu().numpy())
+    if counts:
+        return ImageCounts(np.concatenate(counts))
+    return ImageAnswers(np.concatenate(true), np.concatenate(predicted), classes)
+
+
+def _each(targets: Tensor, answers: Tensor, classes: int) -> NDArray[np.int64]:
+    """Count the pixels of each image: (B, H, W) class ids twice to (B, C, C)."""
+    each = np.zeros((len(targets), classes, classes), np.int64)
+    for place, (target, answer) in enumerate(zip(targets, answers, strict=True)):
+        known = target != IGNORED_ID
+        cells = target[known].long() * classes + answer[known]
+        each[place] = torch.bincount(cells, minlength=classes**2).reshape(classes, classes).cpu().numpy()
+    return each
