@@ -15,7 +15,7 @@ from tune_cnn.models.saved import load_model
 from tune_cnn.results.scores import Counts
 from tune_cnn.training.batches import Batches, best_device
 from tune_cnn.training.loop import evaluate
-from tune_cnn.training.objective import classification_objective
+from tune_cnn.training.objective import objective_for
 from tune_cnn.yaml_files import load_model as load_config
 
 
@@ -26,7 +26,7 @@ class Evaluation:
     split: str
     images: int
     scores: Mapping[str, float]
-    """loss, accuracy, balanced_accuracy, macro_f1."""
+    """loss, and the scores of the task: accuracy, balanced_accuracy, macro_f1, or miou, dice, pixel_accuracy."""
     confusion: Counts
     """(C, C) counts, rows true, columns predicted."""
     classes: tuple[str, ...]
@@ -63,12 +63,12 @@ def evaluate_model(folder: Path, *, data_root: Path | None, splits: Sequence[str
         )
     device = best_device()
     model.to(device)
-    objective = classification_objective(config.training, [1] * len(card.classes))
+    objective = objective_for(card.task, config.training, [1] * len(card.classes))
     # The batches of the training: with others, the last digits of a sum would differ from the table's.
     size = config.training.batch_size
     found = []
     for name in (split for split in splits if split in data.splits):
-        images, labels = data.splits[name].images, data.splits[name].labels
+        images, labels = data.splits[name].images, data.splits[name].targets
         batches = Batches.of(images, labels, batch_size=size, preprocessing=(card.mean, card.std), device=device)
         counter = evaluate(model, batches, objective)
         found.append(Evaluation(name, len(labels), counter.scores(), counter.confusion(), card.classes))

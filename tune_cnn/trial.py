@@ -11,7 +11,6 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from tune_cnn import machine
@@ -19,7 +18,8 @@ from tune_cnn.config import TrialConfig
 from tune_cnn.data.augment import Augmenter, build_policy
 from tune_cnn.data.dataset import ImageData, SplitImages, open_data
 from tune_cnn.files import new_folder, point_to, write_whole
-from tune_cnn.models.classifier import Classifier, build_classifier
+from tune_cnn.models.build import build_network
+from tune_cnn.models.network import Network
 from tune_cnn.models.saved import save_model
 from tune_cnn.results.confusion import write_confusion
 from tune_cnn.results.effective import write_effective
@@ -29,7 +29,7 @@ from tune_cnn.training.batches import Batches, best_device
 from tune_cnn.training.checkpoint import load_checkpoint, save_checkpoint
 from tune_cnn.training.effective import read_back
 from tune_cnn.training.loop import Epoch, Training
-from tune_cnn.training.objective import classification_objective
+from tune_cnn.training.objective import objective_for
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +63,9 @@ def run_trial(
     with trial_log(folder):
         _seed(config)
         data = open_data(config.data, config.image, cache_dir=cache_dir)
-        model = build_classifier(config.model, len(data.classes)).to(best_device())
+        model = build_network(config.model, len(data.classes)).to(best_device())
         facts = _facts(model)
-        augmenter = build_policy(config.augment, config.image.px)
+        augmenter = build_policy(config.augment, config.image.px, masks=data.has_masks)
         training = _training(config, model, data, augmenter, metric)
         write_effective(folder.effective, config, **read_back(training, model, augmenter))
         log.info(
@@ -126,7 +126,7 @@ def _seed(config: TrialConfig) -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def _facts(model: Classifier) -> TrialFacts:
+def _facts(model: Network) -> TrialFacts:
     total, trainable = model.parameter_counts()
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     return TrialFacts(
@@ -140,26 +140,26 @@ def _facts(model: Classifier) -> TrialFacts:
 
 
 def _training(
-    config: TrialConfig, model: Classifier, data: ImageData, augmenter: Augmenter, metric: Metric
+    config: TrialConfig, model: Network, data: ImageData, augmenter: Augmenter, metric: Metric
 ) -> Training:
-    images_per_class = np.bincount(data.splits["train"].labels, minlength=len(data.classes))
+    per_class = data.splits["train"].per_class(len(data.classes)).tolist()
     return Training(
         model=model,
         frozen_units=model.frozen_units,
         train=_batches(data.splits["train"], model, config.training.batch_size),
         val=_batches(data.splits["val"], model, config.training.batch_size),
-        augment=None if config.augment == "none" else augmenter,
-        objective=classification_objective(config.training, images_per_class.tolist()),
+        augment=None if config.augment == "none" else augmenter.view,
+        objective=objective_for(config.task, config.training, per_class),
         config=config.training,
         seed=config.seed,
         score_of=score_of(metric),
     )
 
 
-def _batches(split: SplitImages, model: Classifier, batch_size: int) -> Batches:
+def _batches(split: SplitImages, model: Network, batch_size: int) -> Batches:
     return Batches.of(
         split.images,
-        split.labels,
+        split.targets,
         batch_size=batch_size,
         preprocessing=model.preprocessing,
         device=best_device(),
@@ -167,7 +167,7 @@ def _batches(split: SplitImages, model: Classifier, batch_size: int) -> Batches:
 
 
 def _keep_best(
-    folder: TrialFolder, epoch: Epoch, model: Classifier, config: TrialConfig, classes: tuple[str, ...], metric: Metric
+    folder: TrialFolder, epoch: Epoch, model: Network, config: TrialConfig, classes: tuple[str, ...], metric: Metric
 ) -> None:
     """Put the model beside the one that was the best, let `best` name it, and only then delete the old one."""
     old = folder.best.resolve() if folder.best.is_symlink() else None

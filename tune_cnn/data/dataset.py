@@ -1,9 +1,10 @@
 """From the `data` and `image` sections of a config to arrays: the one door to images for training and evaluation."""
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import SupportsIndex, TypeAlias
 
@@ -11,23 +12,25 @@ import numpy as np
 import numpy.typing as npt
 
 from tune_cnn.data.audit import copy_warnings
-from tune_cnn.data.checks import split_faults, split_warnings
+from tune_cnn.data.checks import empty_splits, mask_faults, mask_warnings, split_faults, split_warnings
 from tune_cnn.data.decode import Pixels
 from tune_cnn.data.index import count_by_class, read_index
+from tune_cnn.data.masks import MaskRule
 from tune_cnn.data.split import draw_splits
 from tune_cnn.data.table import ImageIndex, Row, Skipped, Split
 from tune_cnn.data.views import Views, open_views
 from tune_cnn.errors import DataError
-from tune_cnn.sections.data import BoxesCsvData, FoldersData, ListsData, Splits
+from tune_cnn.sections.data import Data, MasksData, Splits
 from tune_cnn.sections.image import ImageConfig
 
+_MOST_UNMAPPED = 5
 Places: TypeAlias = npt.NDArray[np.integer] | Sequence[int] | slice | SupportsIndex
 
 
 class ImageRows:
-    """Some rows of a larger array of images, read only when asked for.
+    """Some rows of a larger array of images or masks, read only when asked for.
 
-    `rows[places]` copies out (B, px, px, 3) for an array of B places, (px, px, 3) for one.
+    `rows[places]` copies out (B, px, px, 3) for an array of B places, (px, px, 3) for one; masks lack the last axis.
     """
 
     def __init__(self, images: Pixels, rows: npt.NDArray[np.int64]) -> None:
@@ -35,9 +38,9 @@ class ImageRows:
         self._rows = rows
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """(N, px, px, 3)."""
-        return (len(self._rows), self._images.shape[1], self._images.shape[2], 3)
+    def shape(self) -> tuple[int, ...]:
+        """(N, px, px, 3), or (N, px, px) for masks."""
+        return (len(self._rows), *self._images.shape[1:])
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -48,11 +51,27 @@ class ImageRows:
 
 @dataclass(frozen=True)
 class SplitImages:
-    """The images of one split: `labels` is (N,), `paths` are relative to the data root."""
+    """The images of one split: `labels` is (N,), all 0 beside `masks`; `paths` are relative to the data root."""
 
     images: ImageRows
     labels: npt.NDArray[np.int64]
     paths: tuple[str, ...]
+    masks: ImageRows | None = None
+    """Class ids per pixel, `IGNORED_ID` where nothing counts; None for classification."""
+
+    @property
+    def targets(self) -> npt.NDArray[np.int64] | ImageRows:
+        """What is to be predicted: a class per image, or a mask."""
+        return self.labels if self.masks is None else self.masks
+
+    def per_class(self, classes: int) -> npt.NDArray[np.int64]:
+        """Count the images, or the pixels of the masks, of each of so many classes: (classes,)."""
+        if self.masks is None:
+            return np.bincount(self.labels, minlength=classes)
+        counts = np.zeros(256, np.int64)
+        for place in range(len(self.labels)):
+            counts += np.bincount(self.masks[place].ravel(), minlength=256)
+        return counts[:classes]
 
 
 @dataclass(frozen=True)
@@ -68,10 +87,15 @@ class ImageData:
     warnings: tuple[str, ...]
     fingerprint: str
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether it is pixels, not images, that have classes."""
+        return self.splits["train"].masks is not None
+
 
 @dataclass(frozen=True)
 class ClassCount:
-    """Images of one class by split; None for a test split that was not asked for."""
+    """Images (with masks: pixels) of one class by split; None for a test split that was not asked for."""
 
     class_name: str
     train: int
@@ -79,17 +103,20 @@ class ClassCount:
     test: int | None
 
 
-def open_data(data: FoldersData | BoxesCsvData | ListsData, image: ImageConfig, *, cache_dir: Path) -> ImageData:
+def open_data(data: Data, image: ImageConfig, *, cache_dir: Path) -> ImageData:
     """Index, decode, drop what cannot be used, draw the fractions, check.
 
     The first call decodes every image into the cache below `cache_dir`; later ones only look at names and times.
 
     Raises:
-        DataError: everything wrong with the layout at once; or every unreadable image (unless `on_bad: skip`); or what
-            is wrong between the splits once they are drawn.
+        DataError: everything wrong with the layout at once; or every unreadable image (unless `on_bad: skip`), every
+            mask with a value of no class; or what is wrong between the splits once they are drawn.
     """
     index = read_index(data)
-    views = open_views(index, image, cache_dir)
+    masks = data if isinstance(data, MasksData) else None
+    views = open_views(index, image, cache_dir, masks and MaskRule.of(masks))
+    if views.unmapped:
+        raise DataError(_unmapped_lines(index.root, views.unmapped))
     if views.bad and data.on_bad == "error":
         raise DataError(
             f"{index.root / path}: {reason}; replace it, or write data.on_bad: skip to leave it out"
@@ -97,15 +124,17 @@ def open_data(data: FoldersData | BoxesCsvData | ListsData, image: ImageConfig, 
         )
     rows = _drawn([row for row in index.rows if row.path not in views.bad], index, data.splits)
     counts = count_by_class(((row.split, index.classes[row.label]) for row in rows), _wanted(data.splits))
-    faults = split_faults(counts)
+    faults = empty_splits(counts) if masks else split_faults(counts)
     if faults:
         raise DataError(f"{index.root}: {fault}" for fault in faults)
+    if masks:
+        return _with_masks(masks, index, views, rows, counts)
     return _assembled(index, views, rows, counts)
 
 
 def summary(data: ImageData) -> tuple[ClassCount, ...]:
     """Number of images of each class in each split, in the order of the classes."""
-    counts = {split: np.bincount(part.labels, minlength=len(data.classes)) for split, part in data.splits.items()}
+    counts = {split: part.per_class(len(data.classes)) for split, part in data.splits.items()}
     return tuple(
         ClassCount(
             class_name,
@@ -127,24 +156,65 @@ def _drawn(rows: Sequence[Row], index: ImageIndex, splits: Splits) -> list[Row]:
     test = splits.test if isinstance(splits.test, float) else None
     pool = [(row.path, index.classes[row.label]) for row in rows if row.split == "train"]
     drawn = draw_splits(pool, val=val, test=test, seed=splits.seed)
-    return [Row(row.path, row.label, drawn.get(row.path, row.split)) for row in rows]
+    return [replace(row, split=drawn.get(row.path, row.split)) for row in rows]
 
 
 def _assembled(index: ImageIndex, views: Views, rows: Sequence[Row], counts: Mapping[Split, Counter[str]]) -> ImageData:
     place = {row.path: number for number, row in enumerate(index.rows)}
     sha256 = [views.sha256[place[row.path]] for row in rows]
     classes = tuple(name for name in index.classes if counts["train"][name])
-    bad = tuple(Skipped(row.path, row.split, views.bad[row.path]) for row in index.rows if row.path in views.bad)
     return ImageData(
         classes=classes,
         splits={
             split: _split_images(index, views, classes, place, [row for row in rows if row.split == split])
             for split in counts
         },
-        skipped=index.skipped + bad,
+        skipped=index.skipped + _bad(index, views),
         warnings=_warnings(index, views, counts, [*split_warnings(counts, classes), *copy_warnings(rows, sha256)]),
         fingerprint=_fingerprint(rows, index.classes, sha256),
     )
+
+
+def _with_masks(
+    data: MasksData, index: ImageIndex, views: Views, rows: Sequence[Row], wanted: Iterable[Split]
+) -> ImageData:
+    """Put a data set for segmentation together.
+
+    Raises:
+        DataError: the training masks hold one class only.
+    """
+    place = {row.path: number for number, row in enumerate(index.rows)}
+    splits = {
+        split: _split_images(index, views, index.classes, place, [row for row in rows if row.split == split])
+        for split in wanted
+    }
+    classes = data.class_names
+    pixels = {split: dict(zip(classes, part.per_class(len(classes)), strict=True)) for split, part in splits.items()}
+    faults = mask_faults(pixels["train"])
+    if faults:
+        raise DataError(f"{index.root}: {fault}" for fault in faults)
+    sha256 = [views.sha256[place[row.path]] for row in rows]
+    contents = [f"{digest} {views.masks_sha256[place[row.path]]}" for row, digest in zip(rows, sha256, strict=True)]
+    found = [*mask_warnings(pixels), *copy_warnings(rows, sha256)]
+    rule = json.dumps([sorted(data.values.items()), data.threshold])
+    return ImageData(
+        classes=classes,
+        splits=splits,
+        skipped=index.skipped + _bad(index, views),
+        warnings=_warnings(index, views, {"train": Counter(index.classes)}, found),
+        fingerprint=_fingerprint(rows, [rule], contents),
+    )
+
+
+def _bad(index: ImageIndex, views: Views) -> tuple[Skipped, ...]:
+    return tuple(Skipped(row.path, row.split, views.bad[row.path]) for row in index.rows if row.path in views.bad)
+
+
+def _unmapped_lines(root: Path, unmapped: Mapping[str, str]) -> list[str]:
+    """A line for each of the first images whose masks hold values of no class, and how many more there are."""
+    lines = [f"{root / path}: {text}" for path, text in sorted(unmapped.items())]
+    more = len(lines) - _MOST_UNMAPPED
+    return [*lines[:_MOST_UNMAPPED], f"{root}: {more} more masks hold such values"] if more > 0 else lines
 
 
 def _warnings(
@@ -171,8 +241,10 @@ def _split_images(
     index: ImageIndex, views: Views, classes: Sequence[str], place: Mapping[str, int], rows: Sequence[Row]
 ) -> SplitImages:
     label = {name: number for number, name in enumerate(classes)}
+    places = np.array([place[row.path] for row in rows], np.int64)
     return SplitImages(
-        ImageRows(views.images, np.array([place[row.path] for row in rows], np.int64)),
+        ImageRows(views.images, places),
         np.array([label[index.classes[row.label]] for row in rows], np.int64),
         tuple(row.path for row in rows),
+        None if views.masks is None else ImageRows(views.masks, places),
     )

@@ -17,6 +17,8 @@ class Row:
     path: str
     label: int
     split: Split
+    mask: str | None = None
+    """The path of its mask, for segmentation; then `label` says nothing."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Labelled:
     path: str
     class_name: str
     split: Split
+    mask: str | None = None
 
 
 @dataclass

@@ -95,7 +95,19 @@ def trace(backbone: nn.Module, px: int) -> tuple[UnitLine, Tensor]:
     Raises:
         LeftOutError: the units do not each run once, in the order they are registered; or the output is no (1, C).
     """
-    units = units_of(backbone)
+    line, pooled = trace_line(backbone, px)
+    if not isinstance(pooled, Tensor) or pooled.ndim != 2:
+        raise LeftOutError("its output is no (B, C)")
+    return line, pooled
+
+
+def trace_line(network: nn.Module, px: int) -> tuple[UnitLine, Any]:
+    """Run a network once and give its line of units and whatever it puts out.
+
+    Raises:
+        LeftOutError: the units do not each run once, in the order they are registered.
+    """
+    units = units_of(network)
     order: list[str] = []
     strides: list[int] = []
 
@@ -107,14 +119,12 @@ def trace(backbone: nn.Module, px: int) -> tuple[UnitLine, Tensor]:
         return hook
 
     hooks = [module.register_forward_hook(note(name)) for name, module in units]
-    pooled = backbone(torch.zeros(1, 3, px, px))
+    output = network(torch.zeros(1, 3, px, px))
     for hook in hooks:
         hook.remove()
     if order != [name for name, _ in units]:
         raise LeftOutError(_disorder([name for name, _ in units], order))
-    if not isinstance(pooled, Tensor) or pooled.ndim != 2:
-        raise LeftOutError("its output is no (B, C)")
-    return UnitLine(tuple(weight_layers(module) for _, module in units), tuple(strides)), pooled
+    return UnitLine(tuple(weight_layers(module) for _, module in units), tuple(strides)), output
 
 
 def _stride(output: Any, px: int, before: int) -> int:

@@ -1,10 +1,9 @@
 """A backbone, frozen to some depth, with a head on top. Together with `weights.py` the only door to timm."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import timm
 import torch
@@ -14,7 +13,8 @@ from tune_cnn.errors import SpaceFileError, TrialError, WeightsError
 from tune_cnn.models.catalogue import BackboneFacts, facts
 from tune_cnn.models.freeze import UnitLine, frozen_units
 from tune_cnn.models.heads import build_head
-from tune_cnn.models.units import batch_norms, hold_still, keep_asleep, units_of, weight_layers
+from tune_cnn.models.network import Channels, Network
+from tune_cnn.models.units import batch_norms, units_of, weight_layers
 from tune_cnn.models.weights_fit import Wanted, misfits, read_shapes
 from tune_cnn.sections.model import ModelConfig
 
@@ -22,23 +22,8 @@ log = logging.getLogger(__name__)
 # timm warns of every name it leaves out, classifiers included; `check_fit` says what matters, in one line.
 logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
 
-Channels = tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class BatchNormModes:
-    """How many BatchNorm layers keep their running statistics while the model trains, and how many move them."""
-
-    still: int
-    live: int
-
-
-class Classifier(nn.Module):
-    """Normalised images in, logits out: (B, 3, H, W) to (B, classes).
-
-    Frozen units have no gradient and stay in eval mode whatever `train()` says. As neither the images nor a frozen
-    unit ask for a gradient, autograd records nothing of the frozen prefix: it costs a forward pass and no memory.
-    """
+class Classifier(Network):
+    """Normalised images in, logits out: (B, 3, H, W) to (B, classes)."""
 
     def __init__(
         self, backbone: nn.Module, head: nn.Module, line: UnitLine, preprocessing: tuple[Channels, Channels]
@@ -51,36 +36,14 @@ class Classifier(nn.Module):
             line: the backbone's units, as long as `units_of(backbone)`.
             preprocessing: mean and standard deviation of red, green, blue in [0, 1].
         """
-        super().__init__()
+        super().__init__(line, preprocessing)
         self.backbone = backbone
         self.head = head
-        self.unit_line = line
-        self.preprocessing = preprocessing
-        self.frozen_units = 0
 
     @property
-    def units(self) -> tuple[str, ...]:
-        """The dotted names of the backbone's units, first to run first."""
-        return tuple(name for name, _ in units_of(self.backbone))
-
-    def freeze_to(self, units: int) -> None:
-        """Freeze the first `units` units, and wake the others; the head always trains.
-
-        Raises:
-            ValueError: fewer than none, or more than the backbone has.
-        """
-        modules = self._unit_modules()
-        if not 0 <= units <= len(modules):
-            raise ValueError(f"{units} units to freeze, but the backbone has {len(modules)}")
-        self.frozen_units = units
-        hold_still(modules, units)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> Self:
-        """Switch to training or evaluation; frozen units stay in evaluation."""
-        super().train(mode)
-        keep_asleep(self._unit_modules()[: self.frozen_units])
-        return self
+    def trunk(self) -> nn.Module:
+        """The backbone."""
+        return self.backbone
 
     def forward(self, images: Tensor) -> Tensor:
         """Give the logits.
@@ -107,19 +70,6 @@ class Classifier(nn.Module):
         """The fewest images that a training step can take: 2 with a BatchNorm in the head, else 1."""
         return 2 if batch_norms(self.head) else 1
 
-    def parameter_counts(self) -> tuple[int, int]:
-        """Count all parameters, and those that train."""
-        parameters = list(self.parameters())
-        return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
-
-    def batch_norm_modes(self) -> BatchNormModes:
-        """Read from the live modules what each BatchNorm does when the model trains."""
-        before = self.training
-        self.train()
-        live = sum(layer.training for layer in batch_norms(self))
-        self.train(before)
-        return BatchNormModes(still=len(batch_norms(self)) - live, live=live)
-
     def dropout(self) -> tuple[float, ...]:
         """Read the rates of the head's dropout layers from the live modules, in order."""
         return tuple(layer.p for layer in self.head.modules() if isinstance(layer, nn.Dropout))
@@ -128,8 +78,17 @@ class Classifier(nn.Module):
         """Read the widths of the head's dense layers from the live modules; the last is the number of classes."""
         return tuple(layer.out_features for layer in self.head.modules() if isinstance(layer, nn.Linear))
 
-    def _unit_modules(self) -> list[nn.Module]:
-        return [module for _, module in units_of(self.backbone)]
+    def live_settings(self) -> Mapping[str, Any]:
+        """Read the head back: its widths, its dropout, whether it has BatchNorm."""
+        *hidden, _classes = self.head_widths()
+        shares = sorted(set(self.dropout()))
+        live: dict[str, Any] = {
+            "model.head.hidden": hidden,
+            "model.head.dropout": shares[0] if len(shares) == 1 else shares or 0.0,
+        }
+        if hidden:  # without hidden layers there is nothing a batch norm could follow
+            live["model.head.batch_norm"] = bool(batch_norms(self.head))
+        return live
 
 
 def build_classifier(config: ModelConfig, classes: int) -> Classifier:
@@ -146,21 +105,31 @@ def build_classifier(config: ModelConfig, classes: int) -> Classifier:
         WeightsError: the file cannot be read or does not fit; or weights are asked for and no file is given.
     """
     known = facts(config.backbone)
-    if config.weights != "none" and config.weights_file is None:
-        raise WeightsError(
-            f"{config.backbone}: weights: {config.weights} was not resolved to a file; write weights: none"
-        )
-    file = Path(config.weights_file) if config.weights_file and config.weights != "none" else None
-    if file:
-        check_fit(config.backbone, file)
-    backbone = create_backbone(config.backbone, file)
-    _check_line(backbone, known)
-    model = Classifier(backbone, build_head(known.features, config.head, classes), known.line, _preprocessing(backbone))
+    backbone = loaded_backbone(config)
+    model = Classifier(backbone, build_head(known.features, config.head, classes), known.line, preprocessing(backbone))
     try:
         model.freeze_to(frozen_units(config.freeze, known.line, known.name))
     except ValueError as error:
         raise SpaceFileError(f"model.freeze: {error}") from error
     return model.train()
+
+
+def loaded_backbone(config: ModelConfig) -> nn.Module:
+    """Make the backbone that a config names, without a classifier, its weights loaded and its units as in the table.
+
+    Raises:
+        SpaceFileError: no such backbone, or another timm than the one the table was made with.
+        WeightsError: the file cannot be read or does not fit; or weights are asked for and no file is given.
+    """
+    known = facts(config.backbone)
+    if config.weights != "none" and config.weights_file is None:
+        raise WeightsError(f"{known.name}: weights: {config.weights} was not resolved to a file; write weights: none")
+    file = Path(config.weights_file) if config.weights_file and config.weights != "none" else None
+    if file:
+        check_fit(known.name, file)
+    backbone = create_backbone(known.name, file)
+    _check_line(backbone, known)
+    return backbone
 
 
 def create_backbone(name: str, file: Path | None = None) -> nn.Module:
@@ -231,7 +200,8 @@ def _check_line(backbone: nn.Module, known: BackboneFacts) -> None:
         )
 
 
-def _preprocessing(backbone: nn.Module) -> tuple[Channels, Channels]:
+def preprocessing(backbone: nn.Module) -> tuple[Channels, Channels]:
+    """Give the mean and standard deviation, in [0, 1], that a network of timm wants its channels to have had."""
     settings: dict[str, Any] = backbone.pretrained_cfg  # type: ignore[assignment]
     return _channels(settings["mean"]), _channels(settings["std"])
 

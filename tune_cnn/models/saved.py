@@ -10,10 +10,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from tune_cnn.config import TrialConfig
+from tune_cnn.config import Task, TrialConfig
 from tune_cnn.errors import RunFolderError
 from tune_cnn.files import write_whole
-from tune_cnn.models.classifier import Classifier, build_classifier
+from tune_cnn.models.build import build_network
+from tune_cnn.models.network import Network
 from tune_cnn.sections.base import ListOf, Section
 from tune_cnn.sections.image import ImageConfig
 from tune_cnn.sections.model import ModelConfig
@@ -27,7 +28,7 @@ class ModelCard(Section):
     """What model.json says: enough to rebuild the network, feed it and name what it answers."""
 
     format: Literal[1] = 1
-    task: Literal["classification"]
+    task: Task
     model: ModelConfig
     image: ImageConfig
     classes: ListOf[str]
@@ -44,7 +45,7 @@ class ModelCard(Section):
 
 def save_model(
     folder: Path,
-    model: Classifier,
+    model: Network,
     config: TrialConfig,
     *,
     classes: tuple[str, ...],
@@ -73,7 +74,7 @@ def save_model(
     write_yaml(folder / "config.yaml", config.model_dump(mode="json"))
 
 
-def load_model(folder: Path) -> tuple[Classifier, ModelCard]:
+def load_model(folder: Path) -> tuple[Network, ModelCard]:
     """Read a model back, in eval mode on the CPU.
 
     Raises:
@@ -86,7 +87,7 @@ def load_model(folder: Path) -> tuple[Classifier, ModelCard]:
     data = file.read_bytes()
     if hashlib.sha256(data).hexdigest() != card.sha256:
         raise RunFolderError(f"{file}: damaged, its SHA-256 is not the one that model.json names")
-    model = build_classifier(card.model.model_copy(update={"weights": "none"}), len(card.classes))
+    model = build_network(card.model.model_copy(update={"weights": "none"}), len(card.classes))
     try:
         model.load_state_dict(load(data))
     except (RuntimeError, SafetensorError) as error:

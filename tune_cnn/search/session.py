@@ -15,7 +15,7 @@ from typing import Any
 from tune_cnn.config import TrialConfig
 from tune_cnn.errors import DivergedError, MismatchError
 from tune_cnn.files import point_to
-from tune_cnn.models.catalogue import facts as backbone_facts
+from tune_cnn.models.encoders import unit_line
 from tune_cnn.models.freeze import frozen_units
 from tune_cnn.results.effective import compare_effective
 from tune_cnn.results.leaderboard import epoch_columns, epoch_rows, leaderboard_columns, leaderboard_rows, ranked
@@ -239,7 +239,7 @@ class SearchSession:
         """Hold what the live objects said of themselves against what was handed out; empty if they agree."""
         faults = compare_effective(job.config, self.run.trial(job.number).effective)
         model = job.config.model
-        asked = frozen_units(model.freeze, backbone_facts(model.backbone).line, model.backbone)
+        asked = frozen_units(model.freeze, unit_line(model), model.backbone)
         if facts.frozen_units != asked:
             faults.append(f"{asked} units were to be frozen, but {facts.frozen_units} are")
         return f"{MismatchError.__name__}: {'; '.join(faults)}" if faults else ""

@@ -31,6 +31,11 @@ class HeadConfig(Section):
     dropout: Share = 0.0
 
 
+Decoder = Literal[
+    "unet", "unetplusplus", "fpn", "deeplabv3", "deeplabv3plus", "manet", "linknet", "pan", "pspnet", "upernet"
+]
+
+
 class ModelConfig(Section):
     """A backbone, the weights it starts from, how much of it is frozen, and the head on top."""
 
@@ -41,3 +46,17 @@ class ModelConfig(Section):
     """The local file that `weights` was resolved to; filled in by the search, so that no trial asks the network."""
     freeze: Freeze = Freeze()
     head: HeadConfig = HeadConfig()
+    decoder: Decoder | None = None
+    """For segmentation: what makes a mask of the backbone's feature maps; `head.dropout` is then the dropout in front
+    of the last convolution, over whole channels."""
+
+    @model_validator(mode="after")
+    def _decoder_takes_the_place_of_the_head(self) -> Self:
+        written = [name for name in type(self.head).model_fields if getattr(self.head, name) != getattr(HeadConfig(), name)]
+        useless = [name for name in written if name != "dropout"]
+        if self.decoder is not None and useless:
+            raise ValueError(
+                f"head.{useless[0]} is written, but the decoder {self.decoder} stands in the place of the head's layers; "
+                "write head: {dropout: 0.2} or no head"
+            )
+        return self

@@ -4,16 +4,16 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
 
 from tune_cnn.config import TrialConfig
-from tune_cnn.config_faults import Fault, faults_of, shown
+from tune_cnn.config_faults import Fault, faults_of, listing, shown
 from tune_cnn.config_shape import Location, Scalar, dotted, is_section, members, nearest
 from tune_cnn.sections.image import Policy
 from tune_cnn.sections.model import ModelConfig
-from tune_cnn.sections.search import SearchConfig
+from tune_cnn.sections.search import METRICS, SearchConfig
 from tune_cnn.space.domains import Choice, Parameter
 from tune_cnn.space.faults import Faults
 from tune_cnn.space.nodes import Drawn, Named, draw, parameters
@@ -30,6 +30,13 @@ class SpaceFile(TrialConfig):
     """A trial's config and the section that says how the search runs: the shape of a space file."""
 
     search: SearchConfig = SearchConfig()
+
+    @model_validator(mode="after")
+    def _metric_is_of_the_task(self) -> Self:
+        known = METRICS[self.task]
+        if "metric" in self.search.model_fields_set and self.search.metric not in known:
+            raise ValueError(f"search.metric {self.search.metric} is not of task {self.task}; write {listing(known)}")
+        return self
 
 
 def singles(searched: tuple[Parameter, ...]) -> Iterator[Values]:

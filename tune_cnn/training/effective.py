@@ -10,8 +10,8 @@ from torch import optim
 from torch.optim import lr_scheduler
 
 from tune_cnn.data.augment import Augmenter
-from tune_cnn.models.classifier import Classifier
-from tune_cnn.models.units import batch_norms, units_of
+from tune_cnn.models.network import Network
+from tune_cnn.models.units import units_of
 from tune_cnn.training.loop import Training
 from tune_cnn.training.schedule import LearningRate
 
@@ -20,12 +20,12 @@ Live = Mapping[str, Any]
 _OPTIMIZERS = {optim.Adam: "adam", optim.AdamW: "adamw", optim.SGD: "sgd", optim.RMSprop: "rmsprop"}
 
 
-def read_back(training: Training, model: Classifier, augmenter: Augmenter) -> dict[str, dict[str, Any]]:
+def read_back(training: Training, model: Network, augmenter: Augmenter) -> dict[str, dict[str, Any]]:
     """Give `live` and `observed`, both plain data, at the start of a training run."""
     return {
         "live": {
             "image.px": int(training.train.images[:1].shape[1]),
-            **_head(model),
+            **model.live_settings(),
             **_optimizer(training.optimizer),
             **_schedule(training.learning_rate),
             **_plan(training),
@@ -43,27 +43,15 @@ def read_back(training: Training, model: Classifier, augmenter: Augmenter) -> di
     }
 
 
-def _frozen_units(model: Classifier) -> int:
+def _frozen_units(model: Network) -> int:
     """Count the leading units that take no gradient and stay in eval mode when the model is told to train."""
     model.train()
     frozen = 0
-    for _, unit in units_of(model.backbone):
+    for _, unit in units_of(model.trunk):
         if any(one.requires_grad for one in unit.parameters()) or any(module.training for module in unit.modules()):
             break
         frozen += 1
     return frozen
-
-
-def _head(model: Classifier) -> Live:
-    *hidden, _classes = model.head_widths()
-    shares = sorted(set(model.dropout()))
-    live: dict[str, Any] = {
-        "model.head.hidden": hidden,
-        "model.head.dropout": shares[0] if len(shares) == 1 else shares or 0.0,
-    }
-    if hidden:  # without hidden layers there is nothing a batch norm could follow
-        live["model.head.batch_norm"] = bool(batch_norms(model.head))
-    return live
 
 
 def _optimizer(optimizer: optim.Optimizer) -> Live:
@@ -104,6 +92,7 @@ def _plan(training: Training) -> Live:
         "training.warm_up.epochs": training.phases[0].epochs if len(training.phases) > 1 else 0,
         "training.stop_patience_epochs": training.stopping.patience_epochs,
         "training.batch_size": training.train.batch_size,
+        "training.loss": list(loss.terms) if isinstance(training.config.loss, tuple) else "".join(loss.terms),
         "training.label_smoothing": float(loss.label_smoothing),
         "training.class_weights": "none" if loss.weight is None else "balanced",
     }
