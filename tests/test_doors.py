@@ -15,6 +15,7 @@ DOORS = {
     "optuna": {"search/study.py"},
     "sqlalchemy": {"search/study.py"},
     "timm": {"models/classifier.py", "models/weights.py", "models/catalogue_builder.py"},
+    "segmentation_models_pytorch": {"models/segmenter.py"},
     "huggingface_hub": {"models/hub.py"},
     "albumentations": {"data/augment.py"},
     "cv2": {"data/augment.py"},
@@ -37,6 +38,7 @@ LIGHT = [
     *("config.py", "sections", "files.py", "yaml_files.py", "results", "space", "data/index.py", "data/split.py"),
     *(
         "models/catalogue.py",
+        "models/encoders.py",
         "models/freeze.py",
         "training/plan.py",
         "search/asha.py",
@@ -44,7 +46,16 @@ LIGHT = [
         "cli.py",
     ),
 ]
-HEAVY = {"torch", "ray", "timm", "albumentations", "optuna", "torchvision", "torchmetrics"}
+HEAVY = {
+    "torch",
+    "ray",
+    "timm",
+    "albumentations",
+    "optuna",
+    "torchvision",
+    "torchmetrics",
+    "segmentation_models_pytorch",
+}
 
 
 def name(module: Path) -> str:

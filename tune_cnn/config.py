@@ -14,7 +14,6 @@ from tune_cnn.sections.image import ImageConfig, Policy
 from tune_cnn.sections.model import ModelConfig
 from tune_cnn.sections.training import TrainingConfig
 
-
 Task = Literal["classification", "segmentation"]
 
 
@@ -39,12 +38,15 @@ class TrialConfig(Section):
             if masks:
                 raise ValueError("data.kind masks is for segmentation; write task: segmentation")
             if decoder is not None:
-                raise ValueError(f"model.decoder {decoder} is for segmentation; leave it out, or write task: segmentation")
+                raise ValueError(
+                    f"model.decoder {decoder} is for segmentation; leave it out, or write task: segmentation"
+                )
             if "dice" in self.training.loss_terms:
                 raise ValueError("training.loss dice is for segmentation; write cross_entropy or focal")
         elif not masks:
             raise ValueError(
-                f"data.kind {self.data.kind} gives a class per image, and task segmentation needs masks; write kind: masks"
+                f"data.kind {self.data.kind} gives a class per image, but task segmentation needs one per pixel; "
+                "write kind: masks"
             )
         elif decoder is None:
             raise ValueError("model needs a decoder for task segmentation; write decoder: unet")

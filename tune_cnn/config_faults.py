@@ -146,7 +146,9 @@ def _fault_of_no_branch(location: Location, model: type[BaseModel], tree: Any) -
     words = [str(word) for choice in choices for word in get_args(choice) if isinstance(word, str)]
     close = nearest(value, words) if isinstance(value, str) else None
     if words:
-        ways = listing([*words, "a list of transforms, each {transform: NAME, arguments: {…}}"])
+        sections = any(is_section(item) for choice in choices for item in get_args(choice))
+        several = "a list of transforms, each {transform: NAME, arguments: {…}}" if sections else "a list of these"
+        ways = listing([*words, several])
     else:
         ways = listing("a text" if choice is str else "a fraction such as 0.1" for choice in choices)
     hint = f"did you mean {close!r}? Write {ways}" if close else f"write {ways}"
@@ -298,6 +300,9 @@ _EXAMPLES = {
     "root": "data/my-images",
     "backbone": "tf_efficientnet_lite0",
     "val": "valid",
+    "images": "Image",
+    "masks": "Mask",
+    "values": "{0: background, 255: water}",
     "transform": "HorizontalFlip",
     "data": "{kind: folders, root: data/my-images, splits: {train: train, val: valid}}",
     "splits": "{train: train, val: valid}",

@@ -139,9 +139,7 @@ def _facts(model: Network) -> TrialFacts:
     )
 
 
-def _training(
-    config: TrialConfig, model: Network, data: ImageData, augmenter: Augmenter, metric: Metric
-) -> Training:
+def _training(config: TrialConfig, model: Network, data: ImageData, augmenter: Augmenter, metric: Metric) -> Training:
     per_class = data.splits["train"].per_class(len(data.classes)).tolist()
     return Training(
         model=model,

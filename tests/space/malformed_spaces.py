@@ -96,7 +96,7 @@ YAML_FAULTS = (
     _rate("{range: [.nan, 1e-2]}", ".nan is not a finite number", id="nan-bound"),
     _rate("1e999", "'1e999' is too large a number", id="beyond-floats"),
     _line(10, "<<: {}\ntraining:", "<< is not part of YAML 1.2", id="merge-key"),
-    _line(9, "  1: 2", "1 is not a name", id="number-for-a-name"),
+    _line(9, "  1: 2", "model.1: unknown name; known here: backbone", id="number-for-a-name"),
     MalformedSpace(
         "nested-too-deep", _lines(line_14="augment: " + "[" * 40 + "]" * 40), 14, "nested more than 30 deep"
     ),
@@ -161,7 +161,11 @@ NAME_FAULTS = (
         at=7,
     ),
     _line(
-        4, "  on_bad: skip", "data: kind is missing; write kind: folders, boxes_csv or lists", id="kind-missing", at=3
+        4,
+        "  on_bad: skip",
+        "data: kind is missing; write kind: folders, boxes_csv, lists or masks",
+        id="kind-missing",
+        at=3,
     ),
     MalformedSpace(
         "name-and-data-missing",
@@ -183,7 +187,7 @@ VALUE_FAULTS = (
     _line(1, "name: my search", "'my search' has characters that do not fit a file name", id="name-with-a-space"),
     _line(1, "name: ../up", "do not fit a file name", id="name-with-a-path"),
     _line(1, "name: ''", "too short", id="empty-name"),
-    _line(2, "task: segment", "task: 'segment' is unknown; write classification", id="unknown-task"),
+    _line(2, "task: segment", "task: 'segment' is unknown; did you mean 'segmentation'?", id="unknown-task"),
     _dropout("abc", "model.head.dropout: 'abc' is not a number; write e.g. 0.0", id="word-for-a-number"),
     _line(9, '  head: {dropout: "0.1"}', "'0.1' in quotes is text; drop the quotes: 0.1", id="number-in-quotes"),
     _dropout("1.0", "1.0 is too large; write a number below 1", id="dropout-of-one"),
@@ -224,7 +228,9 @@ VALUE_FAULTS = (
         id="nesterov-without-momentum",
     ),
     _line(14, "augment: lite", "'lite' cannot stand here; did you mean 'light'?", id="unknown-policy"),
-    _line(14, "augment: 3", "3 cannot stand here; write none, light, strong or a list", id="number-for-a-policy"),
+    _line(
+        14, "augment: 3", "3 cannot stand here; write none, light, strong, aerial or a list", id="number-for-a-policy"
+    ),
     _line(
         14, "augment: [light]", "augment.0: 'light' is not a section; write {transform: light}", id="policy-in-a-list"
     ),
@@ -388,4 +394,129 @@ SEARCH_FAULTS = (
     ),
 )
 
-MALFORMED_SPACES = YAML_FAULTS + NAME_FAULTS + VALUE_FAULTS + SEARCH_FAULTS
+GOOD_MASKS = """\
+name: flood
+task: segmentation
+data:
+  kind: masks
+  root: images
+  images: Image
+  masks: Mask
+  values: {0: background, 255: water}
+  splits: {val: 0.1, test: 0.2}
+model:
+  backbone: tf_efficientnet_lite0
+  decoder: unet
+training: {epochs: 8}
+search: {trials: 4}
+"""
+
+
+def _mask_line(number: int, text: str, says: str, *, id: str, at: int | None = None, faults: int = 1) -> MalformedSpace:  # noqa: A002
+    """GOOD_MASKS with one line changed."""
+    lines = GOOD_MASKS.splitlines()
+    lines[number - 1] = text
+    return MalformedSpace(id, "\n".join(lines) + "\n", number if at is None else at, says, faults)
+
+
+SEGMENTATION_FAULTS = (
+    _mask_line(
+        2,
+        "task: classification",
+        "data.kind: data.kind masks is for segmentation; write task: segmentation",
+        id="masks-without-the-task",
+        at=4,
+    ),
+    _line(
+        2,
+        "task: segmentation",
+        "data.kind folders gives a class per image, but task segmentation needs one per pixel; write kind: masks",
+        id="task-without-masks",
+        at=4,
+    ),
+    _mask_line(
+        12, "  freeze: {depth: 0.5}", "model needs a decoder for task segmentation", id="task-without-a-decoder", at=10
+    ),
+    _line(
+        9,
+        "  decoder: unet",
+        "model.decoder: model.decoder unet is for segmentation; leave it out",
+        id="decoder-without-the-task",
+    ),
+    _mask_line(12, "  decoder: unett", "'unett' is unknown; did you mean 'unet'?", id="unknown-decoder"),
+    _mask_line(
+        12,
+        "  decoder: {choice: [unet, fpm]}",
+        "model.decoder: 'fpm' is unknown; did you mean 'fpn'?",
+        id="unknown-decoder-in-a-choice",
+    ),
+    _mask_line(
+        12,
+        "  decoder: unet\n  head: {hidden: [64], dropout: 0.1}",
+        "model.head.hidden: head.hidden is written, but the decoder unet stands in the place of the head",
+        id="dense-layers-beside-a-decoder",
+        at=13,
+    ),
+    _mask_line(6, "  on_bad: skip", "data.images: missing; write e.g. images:", id="no-folder-of-images", at=3),
+    _mask_line(8, "  on_bad: skip", "data.values: missing; write e.g. values: {0: background", id="no-values", at=3),
+    _mask_line(
+        8,
+        "  values: {0: background}",
+        "data.values: values name 1 classes; write two or more",
+        id="one-class",
+    ),
+    _mask_line(
+        8,
+        "  values: {black: background, 255: water}",
+        "data.values: values name 'black', which is no value of a mask; write a gray level",
+        id="word-for-a-value",
+    ),
+    _mask_line(
+        8,
+        "  values: {0: background, '#ffffff': water}",
+        "data.values: values mix colours ('#ffffff') and gray levels",
+        id="colours-and-gray-levels",
+    ),
+    _mask_line(8, "  values: {0: background, 255: ''}", "hold a class without a name", id="class-without-a-name"),
+    _mask_line(8, "  values: {0: background, 255: 3}", "data.values.255: 3 is not text", id="number-for-a-class"),
+    _mask_line(8, "  values: [background, water]", "data.values: a list is not a section", id="list-for-values"),
+    _mask_line(
+        8, "  values: {0: background, 0: water}", "data.values.0: written twice, first in line 8", id="value-twice"
+    ),
+    _mask_line(
+        8,
+        "  values: {0: a, 128: b, 255: c}\n  threshold: 100",
+        "data.values: values are no two gray levels, between which threshold could decide",
+        id="threshold-between-three",
+    ),
+    _mask_line(
+        8,
+        "  values: {0: a, 255: b}\n  threshold: 0",
+        "data.threshold: 0 is too small; write 1 or more",
+        id="threshold-zero",
+        at=9,
+    ),
+    _mask_line(
+        13, "training: {loss: dise}", "did you mean 'dice'? Write cross_entropy, dice, focal or", id="unknown-loss"
+    ),
+    _mask_line(
+        13, "training: {loss: [dice, focl]}", "'focl' is unknown; did you mean 'focal'?", id="unknown-loss-in-a-list"
+    ),
+    _mask_line(13, "training: {loss: []}", "training.loss: loss is an empty list; write cross_entropy", id="no-loss"),
+    _mask_line(
+        13, "training: {loss: [dice, dice]}", "training.loss: loss lists a term twice: dice, dice", id="loss-twice"
+    ),
+    _line(11, "  loss: dice", "training.loss: training.loss dice is for segmentation", id="dice-of-whole-images"),
+    _mask_line(
+        14,
+        "search: {metric: val_accuracy}",
+        "search.metric val_accuracy is not of task segmentation; write val_miou, val_dice, val_pixel_accuracy or -val_loss",
+        id="metric-of-the-other-task",
+    ),
+    _line(
+        15, "search: {metric: val_miou}", "search.metric val_miou is not of task classification", id="miou-of-classes"
+    ),
+    _line(4, "  kind: folders\n  values: {0: a, 1: b}", "it belongs to kind masks", id="values-of-another-kind", at=5),
+)
+
+MALFORMED_SPACES = YAML_FAULTS + NAME_FAULTS + VALUE_FAULTS + SEARCH_FAULTS + SEGMENTATION_FAULTS

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any
 
 # albumentations asks the network for its newest version at import, unless told not to.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -53,7 +53,6 @@ _REFUSALS = (
 )  # fmt: skip
 _TRIAL_SEEDS = range(3)
 _FITS = {"image": fit_image, "mask": fit_mask}
-Target = TypeVar("Target")
 
 
 class Augmenter:
@@ -65,9 +64,10 @@ class Augmenter:
 
     def __call__(self, image: Pixels, seed: int) -> Pixels:
         """Draw one view of an image; see `view`."""
-        return self.view(image, None, seed)[0]
+        view, _ = self.view(image, None, seed)
+        return view
 
-    def view(self, image: Pixels, target: Target, seed: int) -> tuple[Pixels, Target]:
+    def view(self, image: Pixels, target: Any, seed: int) -> tuple[Pixels, Any]:
         """Draw one view of an image, the same for the same seed whatever was drawn before.
 
         Args:

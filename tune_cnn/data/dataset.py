@@ -114,7 +114,7 @@ def open_data(data: Data, image: ImageConfig, *, cache_dir: Path) -> ImageData:
     """
     index = read_index(data)
     masks = data if isinstance(data, MasksData) else None
-    views = open_views(index, image, cache_dir, masks and MaskRule.of(masks))
+    views = open_views(index, image, cache_dir, MaskRule.of(masks) if masks else None)
     if views.unmapped:
         raise DataError(_unmapped_lines(index.root, views.unmapped))
     if views.bad and data.on_bad == "error":

@@ -41,7 +41,9 @@ def read_index(data: Data) -> ImageIndex:
     if unused:
         listing.warnings.append(f"{root.path}: classes without images were left out: {', '.join(unused)}")
     label = {name: place for place, name in enumerate(classes)}
-    rows = sorted((Row(e.path, label[e.class_name], e.split, e.mask) for e in listing.entries), key=lambda row: row.path)
+    rows = sorted(
+        (Row(e.path, label[e.class_name], e.split, e.mask) for e in listing.entries), key=lambda row: row.path
+    )
     return ImageIndex(root.path, classes, tuple(rows), tuple(listing.skipped), tuple(listing.warnings))
 
 

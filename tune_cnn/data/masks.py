@@ -51,15 +51,20 @@ class MaskRule:
         """
         coloured = any(value.startswith("#") for value in self.ids)
         codes = _colours(image) if coloured else _levels(image)
-        by_code = sorted((int(value.removeprefix("#"), 16 if coloured else 10), number) for value, number in self.ids.items())
-        known, numbers = (np.array(column) for column in zip(*by_code, strict=True))
+        by_code = sorted(
+            (int(value.removeprefix("#"), 16 if coloured else 10), number) for value, number in self.ids.items()
+        )
+        known = np.array([code for code, _ in by_code])
+        numbers = np.array([number for _, number in by_code], np.uint8)
         if self.threshold is not None:
-            return np.where(codes < self.threshold, *numbers).astype(np.uint8)
-        place = np.searchsorted(known, codes).clip(max=len(known) - 1)
-        unmapped = codes[known[place] != codes]
-        if unmapped.size:
-            raise UnmappedError(self._unmapped_text(unmapped, coloured))
-        return numbers.astype(np.uint8)[place]
+            place = (codes >= self.threshold).astype(np.int64)
+        else:
+            place = np.searchsorted(known, codes).clip(max=len(known) - 1)
+            unmapped = codes[known[place] != codes]
+            if unmapped.size:
+                raise UnmappedError(self._unmapped_text(unmapped, coloured))
+        ids: Mask = numbers[place]
+        return ids
 
     def _unmapped_text(self, codes: _Codes, coloured: bool) -> str:
         values, counts = np.unique(codes, return_counts=True)

@@ -133,6 +133,8 @@ def _from_table(written: str, root: DataRoot, folder: Path) -> Iterator[_Pair]:
     for number, (line, fields) in enumerate(csv_rows(path)):
         where = f"{path}:{line}"
         if len(fields) < 2 or not all(fields[:2]):
-            raise UnreadableTextError(f"{where}: no pair; write an image's file name and its mask's, such as a.jpg,a.png")
+            raise UnreadableTextError(
+                f"{where}: no pair; write an image's file name and its mask's, such as a.jpg,a.png"
+            )
         if number or is_image_name(fields[0]):
             yield _Pair(where, PurePosixPath(fields[0]).as_posix(), PurePosixPath(fields[1]).as_posix())

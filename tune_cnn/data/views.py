@@ -249,8 +249,7 @@ def _with_mask(view: _View, size: tuple[int, int], path: Path, rule: MaskRule, i
         return replace(
             view,
             pixels=None,
-            reason=f"{size[1]} x {size[0]} pixels, but its mask {path.name} "
-            f"{mask.shape[1]} x {mask.shape[0]}{swapped}",
+            reason=f"{size[1]} x {size[0]} pixels, but its mask {path.name} {mask.shape[1]} x {mask.shape[0]}{swapped}",
         )
     return replace(view, mask=fit_mask(mask, image.px, image.fit))
 

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 # timm warns of every name it leaves out, classifiers included; `check_fit` says what matters, in one line.
 logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
 
+
 class Classifier(Network):
     """Normalised images in, logits out: (B, 3, H, W) to (B, classes)."""
 

@@ -1,4 +1,4 @@
-"""What every network of a trial is: a backbone as a line of units, of which a prefix stands still, and what is on top."""
+"""What every network is: a backbone as a line of units, of which a prefix stands still, and something on top."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

@@ -107,7 +107,9 @@ class MasksData(DataSection):
         odd = [value for value in self.values if not _MASK_VALUE.fullmatch(value)]
         colours = [value for value in self.values if value.startswith("#")]
         if odd:
-            return f"name {odd[0]!r}, which is no value of a mask; write a gray level or index such as 255, or '#ff0000'"
+            return (
+                f"name {odd[0]!r}, which is no value of a mask; write a gray level or index such as 255, or '#ff0000'"
+            )
         if 0 < len(colours) < len(self.values):
             return f"mix colours ({colours[0]!r}) and gray levels; write one sort only"
         if not 2 <= len(self.class_names) <= IGNORED_ID:

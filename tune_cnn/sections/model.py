@@ -52,11 +52,13 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _decoder_takes_the_place_of_the_head(self) -> Self:
-        written = [name for name in type(self.head).model_fields if getattr(self.head, name) != getattr(HeadConfig(), name)]
+        written = [
+            name for name in type(self.head).model_fields if getattr(self.head, name) != getattr(HeadConfig(), name)
+        ]
         useless = [name for name in written if name != "dropout"]
         if self.decoder is not None and useless:
             raise ValueError(
-                f"head.{useless[0]} is written, but the decoder {self.decoder} stands in the place of the head's layers; "
-                "write head: {dropout: 0.2} or no head"
+                f"head.{useless[0]} is written, but the decoder {self.decoder} stands in the place of the head; "
+                "write no more than head: {dropout: 0.2}"
             )
         return self

@@ -90,7 +90,7 @@ class WarmUp(Section):
 
 
 LossTerm = Literal["cross_entropy", "dice", "focal"]
-Loss = LossTerm | Annotated[ListOf[LossTerm], Field(min_length=1)]
+Loss = LossTerm | ListOf[LossTerm]
 
 
 class TrainingConfig(Section):
@@ -118,6 +118,8 @@ class TrainingConfig(Section):
 
     @model_validator(mode="after")
     def _each_loss_once(self) -> Self:
+        if not self.loss_terms:
+            raise ValueError("loss is an empty list; write cross_entropy, dice or focal")
         if len(set(self.loss_terms)) < len(self.loss_terms):
             raise ValueError(f"loss lists a term twice: {', '.join(self.loss_terms)}; write each once")
         return self

@@ -79,9 +79,7 @@ def objective_for(task: Task, training: TrainingConfig, per_class: Sequence[int]
     """
     scores_of, ignored = _OF_TASK[task]
     weight = _balanced(per_class) if training.class_weights == "balanced" else None
-    loss = TrainLoss(
-        training.loss_terms, weight=weight, label_smoothing=training.label_smoothing, ignored_id=ignored
-    )
+    loss = TrainLoss(training.loss_terms, weight=weight, label_smoothing=training.label_smoothing, ignored_id=ignored)
     return Objective(len(per_class), loss, scores_of)
 
 
