@@ -29,8 +29,8 @@ LAYERS = {
     "results": 2,
     **dict.fromkeys(("data", "models", "space", "sample"), 3),
     "training": 4,
-    **dict.fromkeys(("trial", "evaluation", "evaluation_output"), 5),
-    **dict.fromkeys(("search", "starter"), 6),
+    **dict.fromkeys(("trial", "evaluation", "evaluation_output", "showcase"), 5),
+    **dict.fromkeys(("search", "starter", "mask_guess"), 6),
     "repeat": 7,
     "cli": 8,
 }

@@ -174,12 +174,15 @@ def predict(
         Path | None, typer.Option("--csv", metavar="FILE", help="Write the probability of every class here.")
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 3,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write a class mask per image here (segmentation).")
+    ] = None,
 ) -> None:
-    """Say what a saved model sees in images."""
+    """Say what a saved model sees in images: the likeliest classes, or each class's share of the area."""
     from tune_cnn.evaluation import predict as predict_images
     from tune_cnn.evaluation_output import print_predictions
 
-    print_predictions(list(predict_images(model, images)), _console(), top=top, csv_file=csv)
+    print_predictions(predict_images(model, images), _console(), top=top, csv_file=csv, masks_dir=out)
 
 
 @app.command()

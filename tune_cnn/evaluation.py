@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tune_cnn.config import TrialConfig
-from tune_cnn.data.dataset import open_data
-from tune_cnn.data.decode import UndecodableError, decode_image, fit_image
+from tune_cnn.config import Task, TrialConfig
+from tune_cnn.data.dataset import ImageData, open_data
+from tune_cnn.data.decode import UndecodableError, decode_image, fit_image, unfit_mask
+from tune_cnn.data.masks import Mask
 from tune_cnn.errors import DataError
-from tune_cnn.models.saved import load_model
+from tune_cnn.models.saved import ModelCard, load_model
 from tune_cnn.results.scores import Counts
 from tune_cnn.training.batches import Batches, best_device
 from tune_cnn.training.loop import evaluate
@@ -30,14 +31,21 @@ class Evaluation:
     confusion: Counts
     """(C, C) counts, rows true, columns predicted."""
     classes: tuple[str, ...]
+    task: Task
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one image: classes with probabilities, likeliest first; or why it could not say."""
+    """What a model says of one image; or why it could not say."""
 
     path: Path
     ranking: tuple[tuple[str, float], ...]
+    """Classes with their probabilities (with a mask: their shares of its area), highest first."""
+    classes: tuple[str, ...] = ()
+    mask: Mask | None = None
+    """Class ids as the image stands upright, `IGNORED_ID` where the model did not look; None for classification."""
+    mask_file: Path | None = None
+    """Where the mask was written to."""
     error: str = ""
 
 
@@ -54,13 +62,7 @@ def evaluate_model(folder: Path, *, data_root: Path | None, splits: Sequence[str
         DataError: the data cannot be used, or have other classes than the model.
     """
     model, card = load_model(folder)
-    config = load_config(folder / "config.yaml", TrialConfig)
-    section = config.data if data_root is None else config.data.model_copy(update={"root": str(data_root)})
-    data = open_data(section, card.image, cache_dir=cache_dir)
-    if data.classes != card.classes:
-        raise DataError(
-            f"{section.root}: has the classes {_names(data.classes)}, but the model was made for {_names(card.classes)}"
-        )
+    config, data = open_scored_data(folder, card, data_root=data_root, cache_dir=cache_dir)
     device = best_device()
     model.to(device)
     objective = objective_for(card.task, config.training, [1] * len(card.classes))
@@ -71,8 +73,27 @@ def evaluate_model(folder: Path, *, data_root: Path | None, splits: Sequence[str
         images, labels = data.splits[name].images, data.splits[name].targets
         batches = Batches.of(images, labels, batch_size=size, preprocessing=(card.mean, card.std), device=device)
         counter = evaluate(model, batches, objective)
-        found.append(Evaluation(name, len(labels), counter.scores(), counter.confusion(), card.classes))
+        scores, confusion = counter.scores(), counter.confusion()
+        found.append(Evaluation(name, len(labels), scores, confusion, card.classes, card.task))
     return found
+
+
+def open_scored_data(
+    folder: Path, card: ModelCard, *, data_root: Path | None, cache_dir: Path
+) -> tuple[TrialConfig, ImageData]:
+    """Open the data that a saved model was made with, or those of the same layout below `data_root`.
+
+    Raises:
+        DataError: the data cannot be used, or have other classes than the model.
+    """
+    config = load_config(folder / "config.yaml", TrialConfig)
+    section = config.data if data_root is None else config.data.model_copy(update={"root": str(data_root)})
+    data = open_data(section, card.image, cache_dir=cache_dir)
+    if data.classes != card.classes:
+        raise DataError(
+            f"{section.root}: has the classes {_names(data.classes)}, but the model was made for {_names(card.classes)}"
+        )
+    return config, data
 
 
 def predict(folder: Path, images: Iterable[Path]) -> Iterator[Prediction]:
@@ -82,22 +103,32 @@ def predict(folder: Path, images: Iterable[Path]) -> Iterator[Prediction]:
     model.to(device)
     for path in images:
         try:
-            pixels = fit_image(
-                decode_image(path.read_bytes(), max_megapixels=card.image.max_megapixels), card.image.px, card.image.fit
-            )
+            whole = decode_image(path.read_bytes(), max_megapixels=card.image.max_megapixels)
         except OSError as error:
             yield Prediction(path, (), error=f"cannot be read: {error.strerror}")
             continue
         except UndecodableError as error:
             yield Prediction(path, (), error=str(error))
             continue
-        one = np.zeros(1, np.int64)
+        pixels, one = fit_image(whole, card.image.px, card.image.fit), np.zeros(1, np.int64)
         batches = Batches.of(pixels[None], one, batch_size=1, preprocessing=(card.mean, card.std), device=device)
         batch, _ = next(batches.in_order())
         with torch.inference_mode():
-            shares = torch.softmax(model(batch)[0].double(), dim=0).tolist()
-        ranking = sorted(zip(card.classes, shares, strict=True), key=lambda pair: -pair[1])
-        yield Prediction(path, tuple(ranking))
+            logits = model(batch)[0]
+        yield _prediction(path, logits, card, (whole.shape[0], whole.shape[1]))
+
+
+def _prediction(path: Path, logits: torch.Tensor, card: ModelCard, size: tuple[int, int]) -> Prediction:
+    """Read what a model says of one image of `size` (height, width): (C,) logits, or (C, px, px)."""
+    mask = None
+    if logits.ndim == 1:
+        shares = torch.softmax(logits.double(), dim=0).tolist()
+    else:
+        mask = unfit_mask(logits.argmax(dim=0).to("cpu", torch.uint8).numpy(), size, card.image.fit)
+        areas = np.bincount(mask.ravel(), minlength=256)[: len(card.classes)]
+        shares = (areas / areas.sum()).tolist()
+    ranking = sorted(zip(card.classes, shares, strict=True), key=lambda pair: -pair[1])
+    return Prediction(path, tuple(ranking), card.classes, mask)
 
 
 def _names(classes: Sequence[str]) -> str:

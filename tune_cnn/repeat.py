@@ -10,7 +10,7 @@ from tune_cnn.errors import RunFolderError
 from tune_cnn.results.display import line
 from tune_cnn.results.records import EpochRecord, RunFolder, TrialFolder, TrialRecord
 from tune_cnn.search.study import Study
-from tune_cnn.sections.search import Metric, SearchConfig
+from tune_cnn.sections.search import METRICS, Metric, SearchConfig
 from tune_cnn.trial import run_trial
 from tune_cnn.yaml_files import load_model, read_yaml
 
@@ -28,7 +28,7 @@ def repeat_trial(config_file: Path, out: Path | None, *, cache_dir: Path, consol
         InputError: the config or the folder cannot be used.
     """
     config = load_model(config_file, TrialConfig)
-    metric, before = _recorded(config_file)
+    metric, before = _recorded(config_file, METRICS[config.task][0])
     folder = TrialFolder((out or _fresh(Path("runs"), config.name)).absolute())
     if folder.path.exists() and any(folder.path.iterdir()):
         raise RunFolderError(f"{folder.path}: not empty; write --out with a new folder")
@@ -58,13 +58,12 @@ def verdict(before: TrialRecord, epochs: Sequence[EpochRecord]) -> str:
     return f"equal to trial {before.trial} in every score of {compared} epochs"
 
 
-def _recorded(config_file: Path) -> tuple[Metric, TrialRecord | None]:
-    """Find the metric and the trial that a config in a run folder belongs to."""
-    default = SearchConfig()
+def _recorded(config_file: Path, default: Metric) -> tuple[Metric, TrialRecord | None]:
+    """Find the metric and the trial that a config in a run folder belongs to; `default` for one outside any run."""
     folder = config_file.absolute().parent
     run = RunFolder(folder.parent.parent)
     if not (folder.parent.name == "trials" and folder.name.isdigit() and run.study.is_file()):
-        return default.metric, None
+        return default, None
     search = SearchConfig.model_validate(read_yaml(run.space).tree["search"])
     records = Study.read(run.study, search).records()
     return search.metric, next((record for record in records if record.trial == int(folder.name)), None)

@@ -175,7 +175,7 @@ def _keep_best(
         save_model(
             part, model, config, classes=classes, metric=metric, score=epoch.record.score, epoch=epoch.record.epoch
         )
-        write_confusion(part, "val", epoch.val_confusion, classes)
+        write_confusion(part, "val", epoch.val_confusion, classes, task=config.task)
     point_to(folder.best, whole)
     if old and old != whole:
         shutil.rmtree(old, ignore_errors=True)

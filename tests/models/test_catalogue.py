@@ -75,7 +75,7 @@ def test_the_first_tag_is_the_default_and_a_written_one_is_taken() -> None:
         pytest.param("resnet5O", "unknown backbone 'resnet5O'; did you mean 'resnet50'", id="one-letter-wrong"),
         pytest.param("EfficientNet-B2", "did you mean 'efficientnet_b2'", id="as-the-paper-writes-it"),
         pytest.param("ResNet18", "did you mean 'resnet18'", id="capitals"),
-        pytest.param("mobilenet_v2", "'mobilenetv2_100'", id="as-torchvision-writes-it"),
+        pytest.param("mobilenet_v3", "'mobilenetv3_large_100'", id="as-torchvision-writes-it"),
         pytest.param("tf_efficientnet_lite", "'tf_efficientnet_lite0'", id="number-forgotten"),
         pytest.param("", "unknown backbone ''; `tune-cnn backbones` lists all", id="empty"),
         pytest.param("zzz", "unknown backbone 'zzz'; `tune-cnn backbones` lists all", id="nothing-like-it"),

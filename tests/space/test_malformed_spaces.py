@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.space.malformed_segmentation import GOOD_MASKS, SEGMENTATION_FAULTS
 from tests.space.malformed_spaces import GOOD, MALFORMED_SPACES, MalformedSpace
 from tune_cnn.errors import SpaceFileError
 from tune_cnn.models.catalogue import model_faults
 from tune_cnn.space.schema import read_space
 
 _LEAST = 50
+ALL = MALFORMED_SPACES + SEGMENTATION_FAULTS
 
 
 @pytest.fixture
@@ -17,12 +19,13 @@ def space_file(tmp_path: Path) -> Path:
     return tmp_path / "space.yaml"
 
 
-def test_the_space_that_the_malformed_ones_are_made_from_is_good(space_file: Path) -> None:
-    space_file.write_text(GOOD)
-    assert read_space(space_file, backbone_check=model_faults).name == "shapes"
+@pytest.mark.parametrize("text", [GOOD, GOOD_MASKS], ids=["classes", "masks"])
+def test_the_space_that_the_malformed_ones_are_made_from_is_good(text: str, space_file: Path) -> None:
+    space_file.write_text(text)
+    read_space(space_file, backbone_check=model_faults)
 
 
-@pytest.mark.parametrize("case", MALFORMED_SPACES, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case.id)
 def test_a_malformed_space_is_refused_with_its_line_and_what_to_write(case: MalformedSpace, space_file: Path) -> None:
     space_file.write_text(case.text)
     with pytest.raises(SpaceFileError) as caught:
@@ -33,10 +36,10 @@ def test_a_malformed_space_is_refused_with_its_line_and_what_to_write(case: Malf
 
 
 def test_there_are_many_malformed_spaces_and_each_has_a_name_of_its_own() -> None:
-    assert len({case.id for case in MALFORMED_SPACES}) == len(MALFORMED_SPACES) >= _LEAST
+    assert len({case.id for case in ALL}) == len(ALL) >= _LEAST
 
 
-@pytest.mark.parametrize("case", MALFORMED_SPACES, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case.id)
 def test_no_message_shows_the_inside_of_the_checker(case: MalformedSpace, space_file: Path) -> None:
     space_file.write_text(case.text)
     with pytest.raises(SpaceFileError) as caught:

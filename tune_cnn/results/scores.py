@@ -3,12 +3,20 @@
 Definitions are those of scikit-learn, and the tests hold them against it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
+
+
+CLASS_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "classification": ("name", "support", "precision", "sensitivity", "specificity"),
+    "segmentation": ("name", "support", "iou", "dice", "precision", "sensitivity", "specificity"),
+}
+"""By task, what is told of each class."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from tune_cnn.search.check import doubts
 from tune_cnn.search.screen import Screen, leaderboard_table, top_rows
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
+from tune_cnn.showcase import write_pictures
 from tune_cnn.space.schema import Space
 from tune_cnn.yaml_files import write_yaml
 
@@ -222,8 +223,9 @@ def _conclude(session: SearchSession, places: SearchPlaces, screen: Screen) -> N
 def _score_on_test(session: SearchSession, number: int, places: SearchPlaces) -> None:
     folder = session.run.trial(number)
     for evaluation in evaluate_model(folder.best, data_root=None, splits=["test"], cache_dir=places.cache_dir):
-        write_confusion(folder.path, "test", evaluation.confusion, evaluation.classes)
+        write_confusion(folder.path, "test", evaluation.confusion, evaluation.classes, task=evaluation.task)
         session.note_test(number, evaluation.scores)
+    write_pictures(folder.best, folder.pictures, split="test", cache_dir=places.cache_dir)
 
 
 def _header(space: Space, default: TrialConfig, data: ImageData, *, weights: Mapping[str, str]) -> dict[str, str]:
