@@ -30,7 +30,7 @@ DEFAULT_IMAGES: Mapping[Part, int] = {"train": 50, "valid": 15, "test": 15}
 
 @dataclass(frozen=True)
 class Picture:
-    """An image and where its object is: `box` holds xmin, ymin, xmax, ymax in pixels, `mask` 0 beside it and 255 on it."""
+    """An image and where its object is: `box` holds xmin, ymin, xmax, ymax in pixels, `mask` 255 on it, else 0."""
 
     image: Image.Image
     box: tuple[int, int, int, int]

@@ -41,7 +41,7 @@ search: {{trials: 24, metric: val_accuracy, seed: 0, asha: {{grace_epochs: 4, re
 _MASKS_TEMPLATE = (
     _HEAD
     + """\
-image: {{px: 160, fit: stretch}}           # a multiple of 32; larger sees more and takes longer: time goes with px squared
+image: {{px: 160, fit: stretch}}           # a multiple of 32; larger sees more: time goes with px squared
 model:
   decoder: unet                          # or {{choice: [unet, fpn, deeplabv3plus]}}
   backbone: {backbone}     # or {{choice: [resnet50, mobilenet_v2]}}; see `tune-cnn backbones`
