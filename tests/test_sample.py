@@ -45,7 +45,7 @@ def test_a_sample_opens_without_a_warning_and_with_all_its_images(name: str, tmp
 
 def test_a_sample_of_masks_opens_with_a_class_per_object(tmp_path: Path) -> None:
     write_sample("masks", tmp_path / "set", images_per_class=FEW)
-    values = {0: "background", **{number: name for number, name in enumerate(OBJECTS, start=1)}}
+    values = {0: "background", **dict(enumerate(OBJECTS, start=1))}
     section = {
         "kind": "masks", "images": "images", "masks": "masks", "pairs": "pairs.csv", "values": values,
         "splits": {"val": 0.25, "test": 0.25}, "root": str(tmp_path / "set"),

@@ -24,7 +24,7 @@ from tune_cnn.showcase import write_pictures
 from tune_cnn.trial import run_trial
 from tune_cnn.yaml_files import read_yaml, write_yaml
 
-VALUES = {0: "background", **{number: name for number, name in enumerate(OBJECTS, start=1)}}
+VALUES = {0: "background", **dict(enumerate(OBJECTS, start=1))}
 BINARY = {0: "background", **dict.fromkeys(range(1, 6), "object")}
 
 

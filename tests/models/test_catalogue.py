@@ -6,7 +6,16 @@ import pytest
 
 from tune_cnn.errors import SpaceFileError
 from tune_cnn.models import catalogue
-from tune_cnn.models.catalogue import TABLE, facts, find, known_backbones, line_from_text, line_to_text, nearest
+from tune_cnn.models.catalogue import (
+    OTHER_NAMES,
+    TABLE,
+    facts,
+    find,
+    known_backbones,
+    line_from_text,
+    line_to_text,
+    nearest,
+)
 from tune_cnn.models.freeze import UnitLine
 from tune_cnn.sections.model import Freeze, ModelConfig
 
@@ -136,3 +145,9 @@ def test_what_no_backbone_can_do_is_said_without_torch(model: ModelConfig, messa
     faults = catalogue.model_faults(model)
     assert len(faults) == (message is not None)
     assert (message or "") in "".join(faults)
+
+
+@pytest.mark.parametrize(("other", "name"), OTHER_NAMES.items())
+def test_some_names_of_smp_and_torchvision_are_taken(other: str, name: str) -> None:
+    assert facts(other) == facts(name)
+    assert other not in known_backbones()
