@@ -91,6 +91,7 @@ def test_a_malformed_data_set_is_one_clear_message_and_exit_code_2(
         pytest.param(["predict", "resnet5", "a.jpg"], "or the backbone resnet50", id="a-misspelt-backbone-to-ask"),
         pytest.param(["predict", "resnet50.x", "a.jpg"], "no weights tagged 'x'", id="a-misspelt-tag-to-ask"),
         pytest.param(["predict", ".", "--weights", "w", "a.jpg"], "is for backbones", id="weights-for-a-saved-model"),
+        pytest.param(["predict", "resnet50", "--out", "m", "a.jpg"], "is for segmentation", id="masks-of-a-backbone"),
         pytest.param(["train", "none.yaml"], "cannot be read", id="no-config"),
         pytest.param(["init", "nowhere"], "no such folder", id="no-data-to-begin-with"),
         pytest.param(["sample", "stars", "x"], "no sample data set 'stars'", id="no-such-sample"),

@@ -227,9 +227,15 @@ def predict(
     top: Annotated[
         int | None, typer.Option(min=1, help="How many classes to show; 3 by default, 5 of a backbone's.")
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write a class mask per image here (segmentation).")
+    ] = None,
     cache_dir: CacheDir = None,
 ) -> None:
-    """Say what a saved model sees in images, or what an untouched ImageNet backbone does."""
+    """Say what a saved model sees in images, or what an untouched ImageNet backbone does.
+
+    That is the likeliest classes, or, for segmentation, each class's share of the area.
+    """
     from tune_cnn.models.catalogue import is_backbone, no_model
 
     saved = Path(model).is_dir()
@@ -237,6 +243,8 @@ def predict(
         raise InputError(no_model(model))
     if saved and weights is not None:
         raise InputError(f"--weights {weights}: is for backbones, and {model} has its own weights; leave it out")
+    if not saved and out is not None:
+        raise InputError(f"--out {out}: is for segmentation models, and {model} gives a class per image; write --csv")
     from tune_cnn.evaluation import predict as predict_images
     from tune_cnn.evaluation import predict_zero_shot
     from tune_cnn.evaluation_output import print_predictions
@@ -245,7 +253,7 @@ def predict(
         found = predict_images(Path(model), images)
     else:
         found = predict_zero_shot(model, images, weights_dir=weights, cache_dir=_cache(cache_dir))
-    print_predictions(list(found), _console(), top=top or (3 if saved else 5), csv_file=csv)
+    print_predictions(found, _console(), top=top or (3 if saved else 5), csv_file=csv, masks_dir=out)
 
 
 @app.command()

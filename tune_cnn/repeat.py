@@ -12,7 +12,7 @@ from tune_cnn.models.weights import resolve_weights
 from tune_cnn.results.display import line
 from tune_cnn.results.records import EpochRecord, RunFolder, TrialFolder, TrialRecord
 from tune_cnn.search.recorded import RecordedRun, read_recorded
-from tune_cnn.sections.search import SearchConfig
+from tune_cnn.sections.search import METRICS
 from tune_cnn.trial import run_trial
 from tune_cnn.yaml_files import load_model
 
@@ -54,7 +54,7 @@ def repeat_trial(
     before = _recorded(config_file)
     folder = _new_folder(out, config.name)
     config = _with_weights(config, before, weights_dir, cache_dir, console)
-    metric = before.run.search.metric if before else SearchConfig().metric
+    metric = before.run.search.metric if before else METRICS[config.task][0]
     epochs: list[EpochRecord] = []
 
     def show(epoch: EpochRecord, _facts: object, _memory: object) -> None:

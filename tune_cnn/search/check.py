@@ -67,12 +67,12 @@ def _print_parameters(space: Space, console: Console) -> None:
 
 def _print_data(data: ImageData, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
-    table.add_column("class", overflow="fold")
+    table.add_column("pixels of class" if data.has_masks else "class", overflow="fold")
     for name in data.splits:
         table.add_column(name, justify="right")
     for count in summary(data):
         table.add_row(line(count.class_name), *(str(getattr(count, name)) for name in data.splits))
-    table.add_row("all", *(str(len(split.labels)) for split in data.splits.values()))
+    table.add_row("images" if data.has_masks else "all", *(str(len(split.labels)) for split in data.splits.values()))
     console.print(table)
     for skipped in data.skipped:
         console.print(line(f"skipped {skipped.path} ({skipped.split}): {skipped.reason}"), soft_wrap=True)
