@@ -28,7 +28,6 @@ OTHER_NAMES: Mapping[str, str] = {
     "se_resnet152": "legacy_seresnet152",
     "se_resnext50_32x4d": "legacy_seresnext50_32x4d",
     "se_resnext101_32x4d": "legacy_seresnext101_32x4d",
-    "senet154": "legacy_senet154",
     "xception": "legacy_xception",
 }
 
