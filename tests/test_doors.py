@@ -20,7 +20,7 @@ DOORS = {
     "albumentations": {"data/augment.py"},
     "cv2": {"data/augment.py"},
     "ruamel": {"yaml_files.py"},
-    "typer": {"cli.py"},
+    "typer": {"cli.py", "cli_options.py"},
 }
 # Lower number, lower layer; a module may import its own layer and those below.
 LAYERS = {
@@ -32,7 +32,7 @@ LAYERS = {
     **dict.fromkeys(("trial", "evaluation", "evaluation_output"), 5),
     **dict.fromkeys(("search", "starter"), 6),
     "repeat": 7,
-    "cli": 8,
+    **dict.fromkeys(("cli", "cli_options"), 8),
 }
 LIGHT = [
     *("config.py", "sections", "files.py", "yaml_files.py", "results", "space", "data/index.py", "data/split.py"),

@@ -10,7 +10,7 @@ from tune_cnn.errors import DataError
 from tune_cnn.evaluation import Evaluation, Prediction
 from tune_cnn.results.display import line
 from tune_cnn.results.scores import class_scores
-from tune_cnn.results.tables import json_text, write_csv
+from tune_cnn.results.tables import json_text, write_asked
 
 
 def evaluations_json(evaluations: Sequence[Evaluation]) -> str:
@@ -74,4 +74,4 @@ def _write(file: Path, predictions: Sequence[Prediction]) -> None:
         }
         for one in predictions
     ]
-    write_csv(file, columns, rows)
+    write_asked(file, columns, rows)

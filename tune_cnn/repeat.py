@@ -7,14 +7,14 @@ from pathlib import Path
 from rich.console import Console
 
 from tune_cnn.config import TrialConfig
-from tune_cnn.errors import RunFolderError, TuneCnnError
+from tune_cnn.errors import RunFolderError, SpaceFileError, TuneCnnError
 from tune_cnn.models.weights import resolve_weights
 from tune_cnn.results.display import line
 from tune_cnn.results.records import EpochRecord, RunFolder, TrialFolder, TrialRecord
 from tune_cnn.search.recorded import RecordedRun, read_recorded
 from tune_cnn.sections.search import SearchConfig
 from tune_cnn.trial import run_trial
-from tune_cnn.yaml_files import load_model
+from tune_cnn.yaml_files import load_model, read_yaml
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def repeat_trial(
         InputError: the config, the weights, the images or the folder cannot be used.
         TrialError: the training cannot go on; raised once the verdict is shown.
     """
-    config = load_model(config_file, TrialConfig)
+    config = _read_config(config_file)
     if data_root is not None:
         config = config.model_copy(update={"data": config.data.model_copy(update={"root": str(data_root.absolute())})})
     before = _recorded(config_file)
@@ -105,6 +105,21 @@ def _first_change(before: Sequence[EpochRecord], now: Sequence[EpochRecord]) -> 
             if new.scores.get(name) != value:
                 return f"at epoch {old.epoch} {name} was {value!r}, now {new.scores.get(name)!r}"
     return ""
+
+
+def _read_config(file: Path) -> TrialConfig:
+    """Read a config; a space is taken for one easily.
+
+    Raises:
+        SpaceFileError: it cannot be read, or says what cannot be done; all faults at once.
+    """
+    tree = read_yaml(file).tree
+    if isinstance(tree, dict) and "search" in tree:
+        raise SpaceFileError(
+            f"{file}: is a space, of many configurations; give one, such as runs/NAME/trials/0000/config.yaml, or run "
+            f"`tune-cnn search {file}`"
+        )
+    return load_model(file, TrialConfig)
 
 
 def _recorded(config_file: Path) -> Before | None:
