@@ -1,7 +1,9 @@
 """The command line as a user meets it: one clear message, an exit code, never a traceback."""
 
+import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -154,6 +156,26 @@ def test_a_crop_larger_than_the_image_is_refused_before_anything_starts(
     assert outcome.code == 2
     assert "on images of 48 px" in outcome.err
     assert "on images of 96 px" not in outcome.err
+
+
+def test_what_the_audit_finds_is_shown_and_listed(tmp_path: Path, shapes: Path, tune_cnn: Any) -> None:
+    root = shutil.copytree(shapes, tmp_path / "images")
+    leaked = next((root / "train" / "ring").iterdir())
+    shutil.copy(leaked, root / "test" / "ring" / "again.jpg")
+    data = {"kind": "folders", "root": str(root), "splits": {"train": "train", "val": "valid", "test": "test"}}
+    space = {"name": "made", "data": data, "image": {"px": 32}, "model": {"backbone": "resnet18", "weights": "none"}}
+    write_yaml(tmp_path / "space.yaml", space)
+    outcome = tune_cnn("check", tmp_path / "space.yaml", "--csv", tmp_path / "audit.csv")
+    assert outcome.code == 0
+    assert "val: 15 images; one is worth 6.7 points of accuracy" in outcome.out
+    assert (
+        "warning [near-twins]: 1 of 16 test images have a near twin in train (1 of them an exact copy)" in outcome.out
+    )
+    with (tmp_path / "audit.csv").open(newline="") as file:
+        [row] = [row for row in csv.DictReader(file) if row["kind"] == "copy_across_splits"]
+    found = (row["split"], row["path"], row["other_split"], row["other_path"], row["distance"], row["label"])
+    assert found == ("test", "test/ring/again.jpg", "train", f"train/ring/{leaked.name}", "0", "ring")
+    assert "findings; --csv FILE lists them" in tune_cnn("check", tmp_path / "space.yaml").out
 
 
 def test_the_schema_is_json(tune_cnn: Any) -> None:

@@ -19,6 +19,7 @@ DOORS = {
     "huggingface_hub": {"models/hub.py"},
     "albumentations": {"data/augment.py"},
     "cv2": {"data/augment.py"},
+    "imagehash": {"data/sketch.py"},
     "ruamel": {"yaml_files.py"},
     "typer": {"cli.py", "cli_options.py"},
 }

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from safetensors.torch import load_file
 
 from tests.conftest import trial_config
 from tune_cnn.config import TrialConfig
-from tune_cnn.errors import DivergedError, RunFolderError
+from tune_cnn.data.dataset import open_data
+from tune_cnn.errors import ChangedDataError, DivergedError, RunFolderError
 from tune_cnn.evaluation import evaluate_model, predict
 from tune_cnn.models.saved import load_model
 from tune_cnn.results.effective import compare_effective
@@ -161,10 +163,57 @@ def test_what_the_live_objects_hold_is_what_was_asked(
     assert compare_effective(config, file) == []
     effective = read_yaml(file).tree
     assert {"training.optimizer.lr", "training.batch_size", "model.head.hidden"} <= set(effective["read_back"])
-    assert effective["observed"]["frozen_units"] == (13 if "warm_up" in training else 10)
+    assert effective["observed"]["frozen_units"] == 10
     assert [transform["transform"] for transform in effective["observed"]["transforms"]]
     other = config.model_copy(update={"training": config.training.model_copy(update={"batch_size": 9})})
     assert compare_effective(other, file) == ["training.batch_size is 9 in the config, but the live objects hold 8"]
+
+
+def test_after_a_warm_up_effective_yaml_shows_the_training_proper(
+    shapes: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    phases: list[tuple[str, int]] = []
+
+    def look(_epoch: EpochRecord, _facts: TrialFacts, _memory: float | None) -> None:
+        observed = read_yaml(TrialFolder(tmp_path).effective).tree["observed"]
+        phases.append((observed["phase"], observed["frozen_units"]))
+
+    config = with_training(shapes, epochs=2, warm_up={"epochs": 1})
+    run(config, tmp_path, cache_dir, on_epoch=look)
+    assert phases == [("warm_up", 13), ("train", 6)]
+    assert compare_effective(config, TrialFolder(tmp_path).effective) == []
+
+
+def test_a_policy_that_does_not_reach_the_training_is_seen(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+    run(with_training(shapes, epochs=1).model_copy(update={"augment": "none"}), tmp_path, cache_dir)
+    asked = with_training(shapes, epochs=1)
+    assert asked.augment == "light"
+    assert "augment is 'light' in the config" in " ".join(compare_effective(asked, TrialFolder(tmp_path).effective))
+
+
+def test_images_that_changed_since_the_search_began_are_refused(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(shapes, images)
+    config = trial_config(images)
+    expected = open_data(config.data, config.image, cache_dir=cache_dir).fingerprint
+    folder = tmp_path / "trial"
+    next((images / "train").rglob("*.jpg")).unlink()
+    with pytest.raises(ChangedDataError, match="images have changed since the search began"):
+        run(config, folder, cache_dir, expected_data=expected)
+    assert "ChangedDataError" in TrialFolder(folder).error.read_text()
+    shutil.rmtree(images)
+    with pytest.raises(ChangedDataError, match="the search began with images that could be read"):
+        run(config, folder, cache_dir, expected_data=expected)
+
+
+def test_from_a_damaged_checkpoint_a_trial_comes_the_same_way_again(
+    shapes: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    config = with_training(shapes, epochs=1)
+    whole = run(config, tmp_path, cache_dir)
+    flip_a_byte(next(TrialFolder(tmp_path).last.glob("*.safetensors")))
+    assert curve(run(config, tmp_path, cache_dir)) == curve(whole)
+    assert "begins anew" in TrialFolder(tmp_path).log.read_text()
 
 
 def test_a_saved_model_answers_as_the_trained_one(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from tune_cnn import cli_options as options
-from tune_cnn.errors import InputError, TuneCnnError
+from tune_cnn.errors import ChangedDataError, InputError, StoreError, TuneCnnError
 from tune_cnn.results.display import line
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def resume(
 def check(
     space_file: options.SpaceFile,
     data: options.DataDir = None,
+    csv: options.DoubtsCsv = None,
     sets: options.Sets = None,
     cache_dir: options.CacheDir = None,
 ) -> None:
@@ -113,7 +114,7 @@ def check(
     from tune_cnn.search.open_space import open_space
 
     opened = open_space(space_file, overrides=sets or [], data_root=data)
-    check_space(opened.space, _console(), cache_dir=_cache(cache_dir))
+    check_space(opened.space, _console(), cache_dir=_cache(cache_dir), csv_file=csv)
 
 
 @app.command()
@@ -287,11 +288,17 @@ def _search(
             backbones=opened.backbones,
             command=shlex.join(["tune-cnn", *sys.argv[1:]]),
         )
-    except KeyboardInterrupt:
-        Console(stderr=True).print(
-            line(f"interrupted; go on with: tune-cnn resume {shlex.quote(str(run))}"), soft_wrap=True
-        )
+    except (KeyboardInterrupt, StoreError, ChangedDataError) as ended:
+        again = shlex.join(["tune-cnn", "resume", str(run), *_again(weights, address, cache_dir)])
+        why = "interrupted; " if isinstance(ended, KeyboardInterrupt) else ""
+        Console(stderr=True).print(line(f"{why}go on with: {again}"), soft_wrap=True)
         raise
+
+
+def _again(weights: Path | None, address: str | None, cache_dir: Path | None) -> list[str]:
+    """Give the options of a call that the next one needs too; what the space holds, the run folder remembers."""
+    given = {"--weights": weights, "--address": address, "--cache-dir": cache_dir}
+    return [text for name, value in given.items() if value is not None for text in (name, str(value))]
 
 
 def _console() -> Console:

@@ -125,3 +125,6 @@ SampleName = Annotated[
 ]
 SampleFolder = Annotated[Path, typer.Argument(metavar="DIR", help="An empty or new folder.")]
 SampleSeed = Annotated[int, typer.Option(metavar="N", min=0, help="Another seed gives other images.")]
+DoubtsCsv = Annotated[
+    Path | None, typer.Option("--csv", metavar="FILE", help="List what is doubtful about the images here.")
+]

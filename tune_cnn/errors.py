@@ -4,6 +4,7 @@ TuneCnnError
 ├── InputError            the user's files or arguments: one clear message, exit code 2
 │   ├── SpaceFileError    a space, config or model file
 │   ├── DataError         the images and their labels
+│   │   └── ChangedDataError  they are others than the search began with: it stops, nothing is lost
 │   ├── WeightsError      pretrained weights that cannot be had or do not fit
 │   └── RunFolderError    a run folder that is missing, foreign or another search's
 ├── TrialError            one trial: the search goes on
@@ -34,6 +35,10 @@ class SpaceFileError(InputError):
 
 class DataError(InputError):
     """The images, their labels or their layout cannot be used as they are."""
+
+
+class ChangedDataError(DataError):
+    """The images are no longer those that the search began with, or cannot be read any more."""
 
 
 class WeightsError(InputError):

@@ -13,7 +13,7 @@ from tune_cnn.config import TrialConfig
 from tune_cnn.data.dataset import open_data
 from tune_cnn.data.decode import Pixels, UndecodableError, decode_image, fit_image
 from tune_cnn.errors import DataError
-from tune_cnn.models.saved import load_model
+from tune_cnn.models.saved import load_model, read_whole
 from tune_cnn.models.weights import resolve_weights
 from tune_cnn.models.zero_shot import open_zero_shot, probabilities
 from tune_cnn.results.scores import Counts
@@ -58,8 +58,9 @@ def evaluate_model(folder: Path, *, data_root: Path | None, splits: Sequence[str
     Raises:
         DataError: the data cannot be used, or have other classes than the model.
     """
-    model, card = load_model(folder)
-    config = load_config(folder / "config.yaml", TrialConfig)
+    (model, card), config = read_whole(
+        folder, lambda whole: (load_model(whole), load_config(whole / "config.yaml", TrialConfig))
+    )
     section = config.data if data_root is None else config.data.model_copy(update={"root": str(data_root)})
     data = open_data(section, card.image, cache_dir=cache_dir)
     if data.classes != card.classes:

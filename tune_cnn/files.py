@@ -58,11 +58,23 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def sweep(folder: Path) -> None:
+    """Delete what a kill left half-written in a folder: nobody may be writing there now. No folder, nothing to do."""
+    for part in folder.glob(".*.part*"):  # SQLite puts a journal beside its file
+        if part.is_dir() and not part.is_symlink():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
+
+
 def point_to(link: Path, target: Path) -> None:
     """Let the symbolic link `link` name `target` from one moment to the next, by a relative path."""
+    relative = os.path.relpath(target, link.parent)
+    if link.is_symlink() and str(link.readlink()) == relative:
+        return
     part = link.with_name(f".{link.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
-    part.symlink_to(os.path.relpath(target, link.parent))
+    part.symlink_to(relative)
     part.replace(link)
     sync(link.parent)
 

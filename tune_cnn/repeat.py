@@ -10,6 +10,7 @@ from tune_cnn.config import TrialConfig
 from tune_cnn.errors import RunFolderError, SpaceFileError, TuneCnnError
 from tune_cnn.models.weights import resolve_weights
 from tune_cnn.results.display import line
+from tune_cnn.results.failures import failure_of
 from tune_cnn.results.records import EpochRecord, RunFolder, TrialFolder, TrialRecord
 from tune_cnn.search.recorded import RecordedRun, read_recorded
 from tune_cnn.sections.search import SearchConfig
@@ -69,7 +70,7 @@ def repeat_trial(
     except TuneCnnError as error:
         failure = error
     if before:
-        _say(console, verdict(before.trial, epochs, _in_one_line(failure)))
+        _say(console, verdict(before.trial, epochs, failure_of(failure).reason if failure else ""))
     if failure:
         raise failure
 
@@ -162,11 +163,6 @@ def _new_folder(out: Path | None, name: str) -> TrialFolder:
     if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
         raise RunFolderError(f"{folder.path}: not an empty folder; write --out with a new one")
     return folder
-
-
-def _in_one_line(failure: TuneCnnError | None) -> str:
-    """Give a failure as a trial's record has it; empty for none."""
-    return f"{type(failure).__name__}: {failure}".splitlines()[0] if failure else ""
 
 
 def _say(console: Console, text: str) -> None:

@@ -4,8 +4,6 @@ A search, `tune-cnn train` and the tests all call `run_trial`.
 """
 
 import logging
-import shutil
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -18,12 +16,14 @@ from tune_cnn import machine
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.augment import Augmenter, build_policy
 from tune_cnn.data.dataset import ImageData, SplitImages, open_data
-from tune_cnn.files import new_folder, point_to, write_whole
+from tune_cnn.errors import ChangedDataError, DataError
 from tune_cnn.models.classifier import Classifier, build_classifier
 from tune_cnn.models.saved import save_model
 from tune_cnn.results.confusion import write_confusion
 from tune_cnn.results.effective import write_effective
+from tune_cnn.results.failures import write_traceback
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder
+from tune_cnn.results.trial_files import new_best, tidy
 from tune_cnn.sections.search import Metric
 from tune_cnn.training.batches import Batches, best_device
 from tune_cnn.training.checkpoint import load_checkpoint, save_checkpoint
@@ -41,7 +41,13 @@ def nobody_listens(_epoch: EpochRecord, _facts: TrialFacts, _peak_memory_mb: flo
 
 
 def run_trial(
-    config: TrialConfig, folder: TrialFolder, *, metric: Metric, cache_dir: Path, on_epoch: OnEpoch = nobody_listens
+    config: TrialConfig,
+    folder: TrialFolder,
+    *,
+    metric: Metric,
+    cache_dir: Path,
+    expected_data: str | None = None,
+    on_epoch: OnEpoch = nobody_listens,
 ) -> list[EpochRecord]:
     """Train one configuration from files to records; goes on where `folder` holds a checkpoint of it.
 
@@ -50,24 +56,29 @@ def run_trial(
         folder: where effective.yaml, the log, the checkpoints and the best model go.
         metric: what the best epoch is chosen by.
         cache_dir: where decoded images are kept for all trials of this machine.
+        expected_data: the fingerprint that the images must have; None takes them as they are.
         on_epoch: told of every epoch once its files are written, those before a resume included; may raise to stop.
 
     Returns:
         The record of every epoch.
 
     Raises:
-        DataError: the images cannot be used.
+        DataError: the images cannot be used; ChangedDataError if they are not the expected ones.
         WeightsError: the weights do not fit the backbone.
         DivergedError: the loss is no longer finite.
     """
     with trial_log(folder):
+        tidy(folder)
         _seed(config)
-        data = open_data(config.data, config.image, cache_dir=cache_dir)
+        data = _open_data(config, expected_data, cache_dir)
         model = build_classifier(config.model, len(data.classes)).to(best_device())
         facts = _facts(model)
         augmenter = build_policy(config.augment, config.image.px)
-        training = _training(config, model, data, augmenter, metric)
-        write_effective(folder.effective, config, **read_back(training, model, augmenter))
+
+        def write_read_back(training: Training) -> None:
+            write_effective(folder.effective, config, **read_back(training, config))
+
+        training = _training(config, model, data, augmenter, metric, on_phase=write_read_back)
         log.info(
             "%s, %d of %d units frozen, on %s", config.model.backbone, facts.frozen_units, facts.units, facts.device
         )
@@ -112,10 +123,27 @@ def trial_log(folder: TrialFolder) -> Iterator[None]:
         try:
             yield
         except Exception:  # whatever went wrong is written down, and goes on up
-            write_whole(folder.error, traceback.format_exc())
+            write_traceback(folder)
             raise
         finally:
             root.removeHandler(handler)
+
+
+def _open_data(config: TrialConfig, expected: str | None, cache_dir: Path) -> ImageData:
+    """Open the images, and make sure that they are those that all trials of a search share."""
+    if expected is None:
+        return open_data(config.data, config.image, cache_dir=cache_dir)
+    way_out = "bring back the images that the search began with and go on, or write --name OTHER for a new run"
+    try:
+        data = open_data(config.data, config.image, cache_dir=cache_dir)
+    except DataError as error:
+        raise ChangedDataError(
+            [*error.faults, f"the search began with images that could be read; {way_out}"]
+        ) from error
+    if data.fingerprint != expected:
+        prints = f"fingerprint {expected[:12]} then, {data.fingerprint[:12]} now"
+        raise ChangedDataError(f"{config.data.root}: images have changed since the search began ({prints}); {way_out}")
+    return data
 
 
 def _seed(config: TrialConfig) -> None:
@@ -140,7 +168,13 @@ def _facts(model: Classifier) -> TrialFacts:
 
 
 def _training(
-    config: TrialConfig, model: Classifier, data: ImageData, augmenter: Augmenter, metric: Metric
+    config: TrialConfig,
+    model: Classifier,
+    data: ImageData,
+    augmenter: Augmenter,
+    metric: Metric,
+    *,
+    on_phase: Callable[[Training], None],
 ) -> Training:
     images_per_class = np.bincount(data.splits["train"].labels, minlength=len(data.classes))
     return Training(
@@ -153,6 +187,7 @@ def _training(
         config=config.training,
         seed=config.seed,
         score_of=score_of(metric),
+        on_phase=on_phase,
     )
 
 
@@ -169,18 +204,11 @@ def _batches(split: SplitImages, model: Classifier, batch_size: int) -> Batches:
 def _keep_best(
     folder: TrialFolder, epoch: Epoch, model: Classifier, config: TrialConfig, classes: tuple[str, ...], metric: Metric
 ) -> None:
-    """Put the model beside the one that was the best, let `best` name it, and only then delete the old one."""
-    old = folder.best.resolve() if folder.best.is_symlink() else None
-    whole = folder.path / f".best-{epoch.record.epoch:05d}"
-    shutil.rmtree(whole, ignore_errors=True)  # left by a kill between the two steps
-    with new_folder(whole) as part:
+    with new_best(folder, epoch.record.epoch) as part:
         save_model(
             part, model, config, classes=classes, metric=metric, score=epoch.record.score, epoch=epoch.record.epoch
         )
         write_confusion(part, "val", epoch.val_confusion, classes)
-    point_to(folder.best, whole)
-    if old and old != whole:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _scores_text(scores: Mapping[str, float]) -> str:

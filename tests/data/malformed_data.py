@@ -197,6 +197,26 @@ MALFORMED = (
         r"'train/cat/a\nb.jpg' holds control characters",
     ),
     MalformedData(
+        "pattern-that-fits-nothing",
+        folder_set(unchanged, splits={"train": "train", "val": 0.2, "group": {"pattern": "video[0-9]+"}}),
+        "splits.group.pattern: not one of 6 images fits 'video[0-9]+', such as 'train/cat/0.jpg'; write a pattern that",
+    ),
+    MalformedData(
+        "pattern-that-does-not-fit-all",
+        folder_set(unchanged, splits={"train": "train", "val": 0.2, "group": {"pattern": "cat/([0-9])"}}),
+        "splits.group.pattern: 3 of 6 images do not fit 'cat/([0-9])', such as 'train/dog/0.jpg'",
+    ),
+    MalformedData(
+        "pattern-whose-group-takes-no-part",
+        folder_set(unchanged, splits={"train": "train", "val": 0.2, "group": {"pattern": "cat(/)|dog/"}}),
+        "3 of 6 images do not fit",
+    ),
+    MalformedData(
+        "one-group-for-two-splits",
+        folder_set(unchanged, splits={"train": "train", "val": 0.2, "group": {"pattern": "train"}}),
+        "splits.group: 1 groups cannot fill 2 splits (train, val); write another pattern or column",
+    ),
+    MalformedData(
         "too-few-images-for-the-fraction",
         lambda root: folders(class_folders(root, parts=("train",), images=1), splits={"train": "train", "val": 0.2}),
         "val has no images; write another splits.val, or a larger fraction",
@@ -300,6 +320,16 @@ MALFORMED = (
         "no-box-has-an-area",
         boxes_set("a.jpg,100,80,cat,0,0,0,5\nb.jpg,100,80,dog,100,0,120,5\n"),
         "train has no images",
+    ),
+    MalformedData(
+        "column-of-groups-missing",
+        boxes_set(SOUND_ROWS, splits={"train": "train", "val": 0.5, "group": {"column": "video"}}),
+        "_annotations.csv:1: columns missing: video; found 'filename'",
+    ),
+    MalformedData(
+        "synthetic-of-a-class-misspelt",
+        boxes_set(SOUND_ROWS, synthetic={"labels_except": ["catt"]}),
+        "_annotations.csv: data.synthetic.labels_except: no class 'catt'; did you mean 'cat'?",
     ),
     # --- lists
     MalformedData(

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from tests.data.malformed_data import HEADER, boxes, boxes_set, lists_set
 from tests.data.pictures import class_folders, jpeg, put
 from tests.real_data import shared
-from tune_cnn.data.boxes_csv import dominant_class
+from tune_cnn.data.dominant import dominant_class
 from tune_cnn.data.index import ImageIndex, Row, Skipped, read_index
 from tune_cnn.errors import DataError
 from tune_cnn.sections.data import BoxesCsvData, Data, FoldersData, ListsData

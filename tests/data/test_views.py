@@ -139,6 +139,8 @@ def a_file_instead(entry: Path) -> None:
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "images-missing": lambda entry: (entry / "images.npy").unlink(),
+    "sketches-missing": lambda entry: (entry / "sketches.npy").unlink(),
+    "sketches-of-another-shape": lambda entry: np.save(entry / "sketches.npy", np.zeros((3, 8), np.uint8)),
     "rows-missing": lambda entry: (entry / "rows.json").unlink(),
     "images-cut-short": cut_images,
     "images-empty": lambda entry: (entry / "images.npy").write_bytes(b""),
@@ -154,10 +156,11 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 def test_a_damaged_entry_is_built_anew(index: ImageIndex, tmp_path: Path, damage: Callable[[Path], object]) -> None:
     sound = open_views(index, SMALL, tmp_path / "cache")
-    images = np.array(sound.images)
+    images, sketches = np.array(sound.images), np.array(sound.sketches)
     damage(entries(tmp_path / "cache")[0])
     again = open_views(index, SMALL, tmp_path / "cache")
     assert np.array_equal(again.images, images)
+    assert np.array_equal(again.sketches, sketches)
     assert (again.sha256, again.note) == (sound.sha256, None)
     assert isinstance(again.images, np.memmap)
     assert len(entries(tmp_path / "cache")) == 1
@@ -178,6 +181,7 @@ def test_images_are_held_in_memory_where_the_cache_cannot_be_written(index: Imag
     assert views.note.startswith(f"the cache in {blocked} cannot be used (")
     usual = open_views(index, SMALL, tmp_path / "cache")
     assert np.array_equal(views.images, usual.images)
+    assert np.array_equal(views.sketches, usual.sketches)
     assert (views.sha256, views.bad) == (usual.sha256, usual.bad)
     assert not views.images.flags.writeable
 

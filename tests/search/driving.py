@@ -7,7 +7,9 @@ from tune_cnn.models.catalogue import facts as backbone_facts
 from tune_cnn.models.freeze import frozen_units
 from tune_cnn.results.effective import write_effective
 from tune_cnn.results.records import EpochRecord, RunFolder, Scalar, TrialFacts
-from tune_cnn.search.session import Job, SearchSession
+from tune_cnn.results.trial_files import new_best
+from tune_cnn.search.jobs import Job
+from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
 from tune_cnn.space.schema import Space, read_space
 
@@ -64,17 +66,35 @@ def epoch_of(number: int, score: float) -> EpochRecord:
 
 def begin(session: SearchSession, job: Job) -> None:
     """Write what a worker writes first."""
-    write_effective(session.run.trial(job.number).effective, job.config, live={}, observed={})
+    tell_read_back(session, job)
 
 
-def keep_weights(session: SearchSession, number: int) -> None:
-    """Write a best model as a worker does: a folder, and a link to it."""
-    folder = session.run.trial(number)
-    whole = folder.path / ".best-00001"
-    whole.mkdir(parents=True, exist_ok=True)
-    (whole / "model.safetensors").write_bytes(b"weights")
-    if not folder.best.is_symlink():
-        folder.best.symlink_to(whole.name)
+def tell_read_back(
+    session: SearchSession, job: Job, *, live: Mapping[str, object] | None = None, **seen: object
+) -> None:
+    """Write what a worker read back from its live objects, by default just what was asked for."""
+    observed = {"phase": "train", "frozen_units": facts_of(job).frozen_units, **seen}
+    write_effective(session.run.trial(job.number).effective, job.config, live=live or {}, observed=observed)
+
+
+def keep_weights(session: SearchSession, number: int, epoch: int = 1) -> None:
+    """Write a best model as a worker does."""
+    with new_best(session.run.trial(number), epoch) as part:
+        (part / "model.safetensors").write_bytes(b"weights")
+
+
+def go_on(session: SearchSession, job: Job, epoch: int, score: float) -> bool:
+    """Do what a worker does in an epoch that is the best so far; True if the trial may go on."""
+    keep_weights(session, job.number, epoch)
+    return session.on_epoch(job.number, epoch_of(epoch, score), facts_of(job), 100.0)
+
+
+def start(session: SearchSession) -> Job:
+    """Let a trial begin, as far as its first epoch."""
+    job = session.propose()
+    assert job is not None
+    begin(session, job)
+    return job
 
 
 def drive(session: SearchSession, score: Score = rising, *, most: int | None = None) -> int:
@@ -84,8 +104,7 @@ def drive(session: SearchSession, score: Score = rising, *, most: int | None = N
         begin(session, job)
         values = session.records[job.number].values
         for epoch in range(len(session.records[job.number].epochs) + 1, job.config.training.epochs + 1):
-            keep_weights(session, job.number)
-            if not session.on_epoch(job.number, epoch_of(epoch, score(values, epoch)), facts_of(job), 100.0):
+            if not go_on(session, job, epoch, score(values, epoch)):
                 break
         session.on_end(job.number, None)
         done += 1

@@ -55,6 +55,14 @@ def test_judging_a_trial_twice_at_a_rung_changes_nothing(scores: list[float], ag
     assert asha.may_go_on(trial, 1, scores[trial]) == asha.may_go_on(trial, 1, scores[trial])
 
 
+def test_a_forgotten_trial_is_no_measure_any_more() -> None:
+    asha = Asha(AshaConfig(grace_epochs=1, reduction=2))
+    asha.may_go_on(0, 1, 0.9)
+    assert not asha.may_go_on(1, 1, 0.1)
+    asha.forget(0)
+    assert asha.may_go_on(1, 1, 0.1)
+
+
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=30, unique=True))
 def test_the_best_trial_always_goes_on(scores: list[float]) -> None:
     asha = Asha(AshaConfig(grace_epochs=1, reduction=3))

@@ -7,7 +7,7 @@ from rich.console import Console
 from tests.results.made import epoch, trial
 from tests.search.driving import begin, drive, epoch_of, facts_of, made_space, open_session
 from tune_cnn.results.records import RunFolder
-from tune_cnn.search.screen import Screen, eta_seconds, leaderboard_table, live_view, standing, top_rows
+from tune_cnn.search.screen import Screen, eta_seconds, leaderboard_table, live_view, standing, top_rows, values_text
 from tune_cnn.search.session import SearchSession
 
 
@@ -117,3 +117,8 @@ def test_columns_without_a_value_are_left_out() -> None:
 
 def test_no_trials_give_an_empty_table() -> None:
     assert shown(leaderboard_table([])).strip() == ""
+
+
+def test_a_chosen_section_is_named_with_its_kind() -> None:
+    values = {"training.schedule.kind": "plateau", "training.optimizer.lr": 0.001, "augment": "none"}
+    assert values_text(values) == "schedule.kind=plateau lr=0.001 augment=none"

@@ -1,4 +1,8 @@
-"""The real thing, small: `tune-cnn search` in a process of its own, with Ray, on generated images."""
+"""The real thing, small: `tune-cnn search` in a process of its own, with Ray, on generated images.
+
+Each search costs many seconds before its first trial, so the tests share three: one that runs through, the same one
+interrupted twice, and one in which all fails. Commands that need no Ray run within this process.
+"""
 
 import json
 import os
@@ -8,11 +12,13 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from tune_cnn import cli
 from tune_cnn.config import TrialConfig
 from tune_cnn.models.saved import load_model
 from tune_cnn.space.schema import read_space
@@ -63,6 +69,21 @@ class Command:
         return out + err
 
 
+class Within:
+    """`tune-cnn` within this process: for what starts no Ray, and need not pay for its imports again."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: str | Path, code: int = 0) -> str:
+        self._monkeypatch.setattr(sys, "argv", ["tune-cnn", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = self._capsys.readouterr()
+        assert ended.value.code == code, printed.out + printed.err
+        return printed.out + printed.err
+
+
 @pytest.fixture(scope="module")
 def command(shapes: Path, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
     folder = tmp_path_factory.mktemp("project")
@@ -70,10 +91,22 @@ def command(shapes: Path, cache_dir: Path, tmp_path_factory: pytest.TempPathFact
     return Command(folder, cache_dir)
 
 
+@pytest.fixture
+def within(command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Within:
+    monkeypatch.chdir(command.folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", command.environment["XDG_CACHE_HOME"])
+    return Within(monkeypatch, capsys)
+
+
+# One trial at a time: the order of judgement is that of the trials, and the second to be worse than the first is
+# stopped; two at a time may never be measured against each other.
+ONE_BY_ONE = ("search", "small.yaml", "--concurrent", "1")
+
+
 @pytest.fixture(scope="module")
 def printed(command: Command) -> str:
     """What the search printed that the tests below look at."""
-    return command("search", "small.yaml", "--concurrent", "1")
+    return command(*ONE_BY_ONE)
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +125,12 @@ def test_a_search_says_what_it_does_and_what_came_of_it(printed: str) -> None:
     assert "ray" not in printed.lower().replace("array", "")
 
 
+def test_what_the_audit_found_is_shown_and_listed(printed: str, run: Path) -> None:
+    assert "warning [few-images]: 5 classes have fewer than 10 training images: 'crescent' (6)" in printed
+    found = pd.read_csv(run / "audit.csv")
+    assert list(found[found.kind == "few_images"].label) == ["crescent", "flower", "polygon", "ring", "star"]
+
+
 def test_every_trial_has_a_row_ranked_by_its_best_epoch(run: Path) -> None:
     rows = leaderboard(run)
     assert len(rows) == 6
@@ -104,7 +143,7 @@ def test_every_trial_has_a_row_ranked_by_its_best_epoch(run: Path) -> None:
 
 def test_some_trials_were_stopped_early(run: Path) -> None:
     rows = leaderboard(run)
-    assert set(rows.state) == {"complete", "stopped"}
+    assert set(rows.state) == {"complete", "stopped"}  # the first has nobody to be measured against
     assert (rows[rows.state == "stopped"].epochs < 4).all()
 
 
@@ -128,9 +167,9 @@ def test_each_parameter_of_each_trial_is_what_the_live_objects_held(run: Path) -
     assert checked >= 6 * 7
 
 
-def test_the_best_model_scores_under_evaluate_as_in_the_table(run: Path, command: Command) -> None:
+def test_the_best_model_scores_under_evaluate_as_in_the_table(run: Path, within: Within) -> None:
     best = leaderboard(run).iloc[0]
-    scores = json.loads(command("evaluate", run / "best", "--json"))
+    scores = json.loads(within("evaluate", run / "best", "--json"))
     for split in ("val", "test"):
         for name in ("loss", "accuracy", "balanced_accuracy", "macro_f1"):
             assert scores[split][name] == pytest.approx(best[f"{split}_{name}"], abs=1e-6)
@@ -147,58 +186,50 @@ def test_only_the_best_keep_their_weights_and_were_scored_on_the_test_split(run:
     assert not model.training
 
 
-def test_a_trials_config_is_complete_and_repeats_the_trial(run: Path, command: Command) -> None:
+def test_a_trials_config_is_complete_and_repeats_the_trial(run: Path, within: Within) -> None:
     number = int(leaderboard(run).trial[0])
-    out = command("train", run / "trials" / f"{number:04d}" / "config.yaml", "--out", "again")
+    out = within("train", run / "trials" / f"{number:04d}" / "config.yaml", "--out", "again")
     assert f"equal to trial {number} in every score" in out
-    assert (command.folder / "again" / "best" / "model.safetensors").is_file()
+    assert (run.parent.parent / "again" / "best" / "model.safetensors").is_file()
 
 
-def test_a_changed_config_is_said_not_to_be_equal(run: Path, command: Command, tmp_path: Path) -> None:
+def test_a_changed_config_is_said_not_to_be_equal(run: Path, within: Within, tmp_path: Path) -> None:
     number = int(leaderboard(run).trial[0])
     copy = tmp_path / "copy"
     shutil.copytree(run, copy, symlinks=True)
     config = copy / "trials" / f"{number:04d}" / "config.yaml"
     changed = load_config(config, TrialConfig).model_copy(update={"seed": 99})
     config.write_text(json.dumps(changed.model_dump(mode="json")))
-    assert f"not equal to trial {number}" in command("train", config, "--out", tmp_path / "other")
+    assert f"not equal to trial {number}" in within("train", config, "--out", tmp_path / "other")
 
 
-def test_the_same_seed_gives_the_same_leaderboard(run: Path, command: Command) -> None:
-    command("search", "small.yaml", "--concurrent", "1", "--name", "again")
-    again = leaderboard(command.folder / "runs" / "again")
-    pd.testing.assert_frame_equal(leaderboard(run).drop(columns=TIMES), again.drop(columns=TIMES))
-
-
-def test_searching_again_says_that_all_is_done(run: Path, command: Command) -> None:
+def test_searching_again_says_that_all_is_done(run: Path, within: Within) -> None:
     before = (run / "leaderboard.csv").read_text()
-    assert "all 6 trials are done" in command("search", "small.yaml", "--concurrent", "1")
+    assert "all 6 trials are done" in within(*ONE_BY_ONE)
     assert (run / "leaderboard.csv").read_text() == before
 
 
-def test_a_folder_with_another_search_is_refused(run: Path, command: Command) -> None:
-    out = command("search", "small.yaml", "--set", "training.batch_size=8", code=2)
+def test_a_folder_with_another_search_is_refused(run: Path, within: Within) -> None:
+    out = within("search", "small.yaml", "--set", "training.batch_size=8", code=2)
     assert "holds another search" in out
 
 
-def test_runs_are_shown_together_and_exported(run: Path, command: Command) -> None:
-    out = command("leaderboard", run, run, "--csv", "both.csv", "--top", "3")
-    both = pd.read_csv(command.folder / "both.csv")
+def test_runs_are_shown_together_and_exported(run: Path, within: Within) -> None:
+    out = within("leaderboard", run, run, "--csv", "both.csv", "--top", "3")
+    both = pd.read_csv(run.parent.parent / "both.csv")
     assert len(both) == 12
     assert set(both.run) == {str(run)}
     assert both.score.is_monotonic_decreasing
     assert "ranked by itself" not in out
-    assert len(json.loads(command("leaderboard", run, "--json"))) == 6
+    assert len(json.loads(within("leaderboard", run, "--json"))) == 6
 
 
-def test_runs_on_different_images_are_never_ranked_together_silently(
-    run: Path, command: Command, tmp_path: Path
-) -> None:
+def test_runs_on_different_images_are_never_ranked_together_silently(run: Path, within: Within, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(run, other, symlinks=True)
     with sqlite3.connect(other / "study.db") as db:
         db.execute("""UPDATE trial_user_attributes SET value_json = '"otherdata"' WHERE key = 'data'""")
-    out = command("leaderboard", run, other)
+    out = within("leaderboard", run, other)
     assert "each group is ranked by itself" in out
 
 
@@ -219,50 +250,75 @@ def test_the_space_in_a_run_folder_is_the_space_that_was_searched(run: Path, com
     assert read_space(run / "space.yaml").digest() == json.loads((run / "run.json").read_text())["space_digest"]
 
 
-@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "kill"])
-def test_an_interrupted_search_ends_in_order_and_can_be_resumed(command: Command, sign: int, code: int) -> None:
-    name = f"interrupted-{code}"
-    process = command.start("search", "small.yaml", "--name", name, "--trials", "3", "--set", "search.asha=null")
-    epochs = command.folder / "runs" / name / "trials" / "0000" / "last" / "state.json"
-    wait_for(epochs, process)
-    process.send_signal(sign)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert f"go on with: tune-cnn resume {Path('runs') / name}" in err
-    assert "Traceback" not in err
-    command("resume", Path("runs") / name)
-    rows = leaderboard(command.folder / "runs" / name)
-    assert sorted(rows.trial) == [0, 1, 2]
-    assert set(rows.state) == {"complete"}
-    assert (pd.read_csv(command.folder / "runs" / name / "epochs.csv").groupby("trial").epoch.nunique() == 4).all()
+@pytest.fixture(scope="module")
+def interrupted(command: Command) -> Path:
+    """The same search, ended by Ctrl-C and by `kill` on its way."""
+    run = Path("runs") / "interrupted"
+    given = ("--cache-dir", command.environment["XDG_CACHE_HOME"] + "/tune-cnn")
+    line: tuple[str, ...] = (*ONE_BY_ONE, *given, "--name", run.name)
+    for sign, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        process = command.start(*line)
+        wait_for_another_epoch(command.folder / run, process)
+        process.send_signal(sign)
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == code, err
+        assert "Traceback" not in err
+        assert f"interrupted; go on with: tune-cnn resume {run} {' '.join(given)}\n" in err
+        line = ("resume", str(run), *given)
+    command(*line)
+    return command.folder / run
 
 
-def test_a_failing_trial_leaves_its_reason_and_the_search_goes_on(command: Command) -> None:
-    lr = "training.optimizer={kind: sgd, lr: {choice: [1e15, 1e-2, 1e-3, 1e-4]}}"
-    command("search", "small.yaml", "--name", "failing", "--trials", "5", "--set", lr)
-    rows = leaderboard(command.folder / "runs" / "failing")
-    failed = rows[rows["training.optimizer.lr"] == 1e15]
-    assert len(failed) >= 1
-    assert len(failed) < len(rows)
-    assert (failed.state == "failed").all()
-    assert failed.score.isna().all()
-    assert failed.reason.str.startswith("DivergedError: epoch 1").all()
-    first = command.folder / "runs" / "failing" / "trials" / "0000"
-    assert "DivergedError" in (first / "error.txt").read_text()
+def test_a_search_interrupted_twice_gives_the_leaderboard_of_one_that_was_not(run: Path, interrupted: Path) -> None:
+    pd.testing.assert_frame_equal(leaderboard(run).drop(columns=TIMES), leaderboard(interrupted).drop(columns=TIMES))
+    whole, parts = (pd.read_csv(folder / "epochs.csv").drop(columns="seconds") for folder in (run, interrupted))
+    pd.testing.assert_frame_equal(whole, parts)
+
+
+def test_every_call_on_a_run_folder_is_remembered_the_first_as_it_was(interrupted: Path) -> None:
+    facts = json.loads((interrupted / "run.json").read_text())
+    assert " search small.yaml " in facts["command"].replace("-c", "")
+    assert [" resume " in call["command"].replace("-c", "") for call in facts["continued"]] == [True, True]
+    assert facts["started"] <= facts["continued"][0]["started"] <= facts["continued"][1]["started"]
+
+
+def test_nothing_half_written_is_left_of_interrupts(interrupted: Path) -> None:
+    assert not list(interrupted.rglob("*.part"))
+    assert len(list(interrupted.glob("trials/*/.best-*"))) == 2
 
 
 def test_a_search_in_which_all_fails_alike_ends_with_the_cause(command: Command) -> None:
     lr = "training.optimizer={kind: sgd, lr: 1e15}"
     same = ["--set", "training.batch_size=8", "--set", "model={backbone: resnet18, weights: none}"]
     alike = [*same, "--set", "augment=none", "--set", "training.schedule={kind: constant}", "--set", lr]
-    out = command("search", "small.yaml", "--name", "hopeless", "--trials", "30", *alike, code=1)
+    out = command(*ONE_BY_ONE, "--name", "hopeless", "--trials", "30", *alike, code=1)
     assert "five trials in a row failed alike: DivergedError" in out
-    assert len(leaderboard(command.folder / "runs" / "hopeless")) < 10
+    run = command.folder / "runs" / "hopeless"
+    rows = leaderboard(run)
+    assert len(rows) == 5  # a failed trial does not end the search; the fifth alike does
+    assert (rows.state == "failed").all()
+    assert rows.score.isna().all()
+    assert rows.reason.str.startswith("DivergedError: epoch 1").all()
+    assert "DivergedError" in (run / "trials" / "0000" / "error.txt").read_text()
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+def test_an_address_at_which_no_cluster_answers_is_one_clear_message(command: Command) -> None:
+    out = command("search", "small.yaml", "--name", "nowhere", "--address", "no-host:port", code=1)
+    assert "--address no-host:port: no Ray cluster answers there" in out
+
+
+def wait_for_another_epoch(run: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until the study holds an epoch more than before the process began."""
     deadline = time.monotonic() + 120
-    while not path.exists():
-        assert process.poll() is None, "the search ended before its first epoch"
+    before = epochs_in(run)
+    while epochs_in(run) == before:
+        assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def epochs_in(run: Path) -> int:
+    if not (run / "study.db").exists():
+        return 0
+    with closing(sqlite3.connect(f"file:{run / 'study.db'}?mode=ro", uri=True, timeout=60)) as db:
+        return int(db.execute("SELECT count(*) FROM trial_intermediate_values").fetchone()[0])

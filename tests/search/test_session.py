@@ -1,12 +1,23 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
-from tests.search.driving import begin, drive, epoch_of, facts_of, keep_weights, made_space, open_session, rising
-from tune_cnn.results.effective import write_effective
+from tests.search.driving import (
+    begin,
+    drive,
+    epoch_of,
+    facts_of,
+    go_on,
+    made_space,
+    open_session,
+    rising,
+    start,
+    tell_read_back,
+)
 from tune_cnn.results.records import RunFolder, Scalar
 from tune_cnn.search.session import SearchSession
 
@@ -132,7 +143,7 @@ def test_a_trial_whose_live_objects_differ_from_its_config_fails(session: Search
     job = session.propose()
     assert job is not None
     live = {"training.optimizer.lr": 0.5, "training.batch_size": job.config.training.batch_size}
-    write_effective(session.run.trial(job.number).effective, job.config, live=live, observed={})
+    tell_read_back(session, job, live=live)
     assert not session.on_epoch(job.number, epoch_of(1, 0.9), facts_of(job), None)
     session.on_end(job.number, None)
     record = session.records[job.number]
@@ -142,15 +153,35 @@ def test_a_trial_whose_live_objects_differ_from_its_config_fails(session: Search
     assert "batch_size" not in record.reason
 
 
-def test_a_trial_that_froze_another_number_of_units_fails(session: SearchSession) -> None:
-    job = session.propose()
-    assert job is not None
-    begin(session, job)
-    facts = facts_of(job)
-    wrong = type(facts)(**{**facts.as_json(), "frozen_units": facts.frozen_units + 1})
-    session.on_epoch(job.number, epoch_of(1, 0.9), wrong, None)
+@pytest.mark.parametrize(
+    ("seen", "says"),
+    [
+        pytest.param({"frozen_units": 3}, "units were to be frozen, but 3 stand still", id="live-modules"),
+        pytest.param({"phase": "warm_up"}, "the phase train was to begin", id="another-phase"),
+    ],
+)
+def test_a_trial_whose_live_modules_are_not_frozen_as_asked_fails(
+    session: SearchSession, seen: dict[str, Any], says: str
+) -> None:
+    job = start(session)
+    tell_read_back(session, job, **seen)
+    assert not go_on(session, job, 1, 0.9)
     session.on_end(job.number, None)
-    assert "units were to be frozen" in session.records[job.number].reason
+    assert session.records[job.number].state == "failed"
+    assert says in session.records[job.number].reason
+
+
+def test_after_a_warm_up_the_live_modules_are_compared_again(tmp_path: Path) -> None:
+    space = made_space(tmp_path, overrides=("training.warm_up={epochs: 2}", "search.asha=null"))
+    session = open_session(space, RunFolder(tmp_path / "run"))
+    job = start(session)
+    units = facts_of(job).units
+    tell_read_back(session, job, phase="warm_up", frozen_units=units)
+    assert go_on(session, job, 1, 0.1)
+    assert go_on(session, job, 2, 0.2)
+    tell_read_back(session, job, phase="train", frozen_units=units)  # nothing thawed
+    assert not go_on(session, job, 3, 0.3)
+    assert f"{units} stand still" in session.running[job.number].stop_reason
 
 
 def test_only_the_best_keep_their_weights_and_everyone_keeps_the_rest(session: SearchSession) -> None:
@@ -169,8 +200,7 @@ def test_best_can_be_read_from_the_first_epoch_on(session: SearchSession) -> Non
     job = session.propose()
     assert job is not None
     begin(session, job)
-    keep_weights(session, job.number)
-    session.on_epoch(job.number, epoch_of(1, 0.5), facts_of(job), None)
+    go_on(session, job, 1, 0.5)
     assert (session.run.best / "model.safetensors").read_bytes() == b"weights"
 
 

@@ -243,6 +243,60 @@ VALUE_FAULTS = (
         "data.splits.val: a list cannot stand here; write a text or a fraction",
         id="list-for-a-split",
     ),
+    _line(
+        6,
+        "  splits: {val: 0.2, group: {pattern: '(a'}}",
+        "data.splits.group.pattern: pattern '(a' is no regular expression: missing ), unterminated subpattern",
+        id="pattern-with-an-open-parenthesis",
+    ),
+    _line(
+        6,
+        "  splits: {val: 0.2, group: {pattern: a, column: b}}",
+        "data.splits.group.pattern: pattern and column are both written; keep one of them",
+        id="two-ways-to-group",
+    ),
+    _line(
+        6, "  splits: {val: 0.2, group: {}}", "data.splits.group: group says nothing; write group:", id="empty-group"
+    ),
+    _line(
+        6,
+        "  splits: {val: 0.2, group: video}",
+        "data.splits.group: 'video' is not a section; write group: {pattern: video}",
+        id="word-for-a-group",
+    ),
+    _line(
+        6,
+        "  splits: {val: 0.2, group: {patern: a}}",
+        "data.splits.group.patern: unknown name; did you mean 'pattern'?",
+        id="group-misspelt",
+    ),
+    _line(
+        6,
+        "  splits: {val: 0.2, group: {column: video}}",
+        "data.splits.group.column: splits.group.column is 'video', but kind folders has no table with named columns",
+        id="column-of-no-table",
+    ),
+    _line(
+        4,
+        "  kind: boxes_csv\n  synthetic: {fraction: 0}",
+        "data.synthetic.fraction: 0 is too small; write a number above 0",
+        id="no-synthetic-images",
+        at=5,
+    ),
+    _line(
+        4,
+        "  kind: boxes_csv\n  synthetic: {labels_except: fish}",
+        "data.synthetic.labels_except: 'fish' is not a list; write e.g. labels_except: [fish]",
+        id="word-for-a-list-of-classes",
+        at=5,
+    ),
+    _line(
+        4,
+        "  kind: folders\n  synthetic: {}",
+        "data.synthetic: unknown name for kind folders; it belongs to kind boxes_csv",
+        id="synthetic-images-without-boxes",
+        at=5,
+    ),
     _line(15, "search: {metric: accuracy}", "'accuracy' is unknown; did you mean 'val_accuracy'?", id="unknown-metric"),
     _line(
         15,

@@ -34,6 +34,7 @@ FITTING = [
     pytest.param({"augment": {"choice": ["none", [{"transform": "HorizontalFlip"}]]}}, id="choice-of-policies"),
     pytest.param({"augment": [{"transform": "Rotate", "arguments": {"limit": {"range": [5, 90]}}}]}, id="arguments"),
     pytest.param({"data__splits": {"val": 0.2, "test": 0.1, "seed": 3}}, id="fractions"),
+    pytest.param({"data__splits": {"val": 0.2, "group": {"pattern": "v([0-9]+)"}}}, id="groups"),
     pytest.param({"search__asha": None, "search__hours": 1.5}, id="search"),
 ]
 

@@ -1,12 +1,13 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from tests.conftest import trial_config
 from tune_cnn.models.classifier import build_classifier
 from tune_cnn.training.batches import Batches
-from tune_cnn.training.checkpoint import load_checkpoint, save_checkpoint
+from tune_cnn.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tune_cnn.training.loop import Training
 from tune_cnn.training.objective import classification_objective
 from tune_cnn.trial import score_of
@@ -50,3 +51,43 @@ def test_a_checkpoint_keeps_how_gradients_are_scaled(tmp_path: Path) -> None:
     assert checkpoint is not None
     after.resume(checkpoint)  # an idle scaler leaves the other as it is
     assert after.scaler.get_scale() == 128.0
+
+
+def checkpoint(epoch: int) -> Checkpoint:
+    optimizer = {"state": {0: {"step": torch.tensor(2.0), "note": 1}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+    stopping = {"best_score": None, "best_epoch": 0, "waited_epochs": 0}
+    return Checkpoint(epoch, {"weight": torch.full((2, 2), float(epoch))}, optimizer, {}, stopping, [], {})
+
+
+def test_the_newest_checkpoint_is_read_back_and_the_one_before_is_gone(tmp_path: Path) -> None:
+    for epoch in (1, 2):
+        save_checkpoint(tmp_path, checkpoint(epoch))
+    read = load_checkpoint(tmp_path)
+    assert read is not None
+    assert (read.epoch, read.model["weight"][0, 0].item(), read.optimizer["state"][0]["note"]) == (2, 2.0, 1)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_where_there_is_none_there_is_nothing_to_go_on_from(tmp_path: Path) -> None:
+    assert load_checkpoint(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize("damage", ["torn-json", "no-tensors", "flipped-byte", "foreign-json", "list"])
+def test_from_a_damaged_checkpoint_the_trial_begins_anew_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    save_checkpoint(tmp_path, checkpoint(1))
+    tensors = next(tmp_path.glob("*.safetensors"))
+    match damage:
+        case "torn-json":
+            (tmp_path / "state.json").write_bytes((tmp_path / "state.json").read_bytes()[:-20])
+        case "no-tensors":
+            tensors.unlink()
+        case "flipped-byte":
+            tensors.write_bytes(tensors.read_bytes()[:-1] + b"x")
+        case "foreign-json":
+            (tmp_path / "state.json").write_text('{"epoch": 1}')
+        case _:
+            (tmp_path / "state.json").write_text("[]")
+    assert load_checkpoint(tmp_path) is None
+    assert "the checkpoint is damaged" in caplog.text

@@ -1,28 +1,94 @@
-"""Copies among the images: one in two splits flatters the score, one under two classes cannot be learned."""
+"""A look at a data set before hours are spent on it: how much each split can tell, and what makes a score flatter."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
-from tune_cnn.data.table import Row
+from tune_cnn.data.audit_names import audit_series
+from tune_cnn.data.audit_twins import Look, audit_twins
+from tune_cnn.data.dataset import ClassCount, ImageData, summary
+from tune_cnn.data.findings import Audit, Finding
+from tune_cnn.data.table import Row, Split, shown
+
+FEW_IMAGES = 10
+"""A class with fewer training images is hardly learned."""
+_STRONG_IMBALANCE = 10.0
 
 
-def copy_warnings(rows: Sequence[Row], sha256: Sequence[str]) -> list[str]:
-    """Look for files of the same content.
+def audit_data(data: ImageData) -> Audit:
+    """Count, weigh, and look for copies, near twins, groups on two sides and doubtful labels.
 
-    Args:
-        rows: the images, with their splits drawn.
-        sha256: the digest of each one's content.
-
-    Returns:
-        At most two lines: copies in several splits, and copies under several classes, each with a count and an example.
+    Every pair of images is compared by what is cached of them: about two seconds for ten thousand images.
     """
-    by_content: dict[str, list[Row]] = {}
-    for row, digest in zip(rows, sha256, strict=True):
-        by_content.setdefault(digest, []).append(row)
-    copies = [same for same in by_content.values() if len(same) > 1]
-    leaks = [same for same in copies if len({row.split for row in same}) > 1]
-    clashes = [same for same in copies if len({row.label for row in same}) > 1]
-    return [
-        f"{len(found)} images have an exact copy in another {where}, such as {found[0][0].path} and {found[0][-1].path}"
-        for found, where in ((leaks, "split"), (clashes, "class"))
-        if found
-    ]
+    labels = tuple(data.classes[row.label] for row in data.rows)
+    counts = summary(data)
+    return Audit.joined(
+        (
+            _sizes(data, counts),
+            _balance(counts),
+            audit_groups(data.rows),
+            audit_series(data.rows),
+            audit_twins(Look(data.rows, labels, data.sha256, data.sketches)),
+        )
+    )
+
+
+def audit_groups(rows: Sequence[Row]) -> Audit:
+    """Look for groups of which images stand in several splits; nothing to say where no image has a group."""
+    sides: dict[str, dict[Split, str]] = {}
+    for row in rows:
+        if row.group is not None:
+            sides.setdefault(row.group, {}).setdefault(row.split, row.path)
+    torn = {group: paths for group, paths in sides.items() if len(paths) > 1}
+    facts = [f"groups: {len(sides)}"] if sides else []
+    if not torn:
+        return Audit(tuple(facts))
+    group, paths = next(iter(torn.items()))
+    text = (
+        f"{len(torn)} of {len(sides)} groups have images in several splits, such as {shown(group)} in "
+        f"{' and '.join(paths)}; only splits written as fractions keep groups whole"
+    )
+    findings = [_torn(paths) for paths in torn.values()]
+    return Audit(tuple(facts), (("groups", text),), tuple(findings))
+
+
+def _torn(paths: Mapping[Split, str]) -> Finding:
+    (split, path), (other_split, other_path) = sorted(paths.items())[:2]
+    return Finding("group_across_splits", split, path, other_split, other_path)
+
+
+def _sizes(data: ImageData, counts: Sequence[ClassCount]) -> Audit:
+    """Say how many images each split has, and what one of them is worth."""
+    facts = []
+    for name, split in data.splits.items():
+        images = len(split.labels)
+        if name == "train":
+            painted = sum(row.paint is not None for row in data.rows)
+            made = f", {painted} of them synthetic" if painted else ""
+            facts.append(f"train: {images} images of {len(data.classes)} classes{made}")
+            continue
+        present = [(count.of(name), count.class_name) for count in counts if count.of(name)]
+        least, rarest = min(present)
+        points = 100 / (least * len(present))
+        facts.append(
+            f"{name}: {images} images; one is worth {100 / images:.2g} points of accuracy, "
+            f"one of {shown(rarest)} ({least} images) {points:.2g} points of balanced accuracy"
+        )
+    return Audit(tuple(facts))
+
+
+def _balance(counts: Sequence[ClassCount]) -> Audit:
+    """Say how unequal the classes are in training, and which have too few images."""
+    by_class = Counter({count.class_name: count.train for count in counts})
+    (largest, most), *_, (smallest, least) = by_class.most_common()
+    ratio = most / least
+    fact = f"largest class to smallest in train: {most} {shown(largest)} to {least} {shown(smallest)}, {ratio:.1f} to 1"
+    warnings = []
+    if ratio >= _STRONG_IMBALANCE:
+        text = f"{fact}; class_weights: balanced and the metric val_balanced_accuracy take that into account"
+        warnings.append(("imbalance", text))
+    few = [(name, number) for name, number in by_class.items() if number < FEW_IMAGES]
+    if few:
+        names = ", ".join(f"{shown(name)} ({number})" for name, number in few[:10]) + (", ..." if few[10:] else "")
+        warnings.append(("few-images", f"{len(few)} classes have fewer than {FEW_IMAGES} training images: {names}"))
+    findings = tuple(Finding("few_images", "train", label=name) for name, _ in few)
+    return Audit((fact,), tuple(warnings), findings)

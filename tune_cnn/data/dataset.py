@@ -3,17 +3,17 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import SupportsIndex, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from tune_cnn.data.audit import copy_warnings
-from tune_cnn.data.checks import split_faults, split_warnings
+from tune_cnn.data.checks import share_warnings, split_faults, split_warnings
 from tune_cnn.data.decode import Pixels
 from tune_cnn.data.index import count_by_class, read_index
+from tune_cnn.data.sketch import Sketches
 from tune_cnn.data.split import draw_splits
 from tune_cnn.data.table import ImageIndex, Row, Skipped, Split
 from tune_cnn.data.views import Views, open_views
@@ -59,11 +59,16 @@ class SplitImages:
 class ImageData:
     """A data set ready to train on. `splits` holds train and val, and test where one was asked for.
 
-    `fingerprint` is the same for the same images, classes and splits wherever they lie.
+    `rows` are the images of all splits in the order of their paths, with labels that index `classes`; `sha256` gives
+    the digest of each one's content, `sketches` (N, SKETCH_BYTES) what it looks like. `fingerprint` is the same for the
+    same images, classes and splits wherever they lie.
     """
 
     classes: tuple[str, ...]
     splits: dict[Split, SplitImages]
+    rows: tuple[Row, ...]
+    sha256: tuple[str, ...]
+    sketches: Sketches
     skipped: tuple[Skipped, ...]
     warnings: tuple[str, ...]
     fingerprint: str
@@ -77,6 +82,10 @@ class ClassCount:
     train: int
     val: int
     test: int | None
+
+    def of(self, split: Split) -> int:
+        """Give the number for a split; 0 for one that was not asked for."""
+        return {"train": self.train, "val": self.val, "test": self.test}[split] or 0
 
 
 def open_data(data: FoldersData | BoxesCsvData | ListsData, image: ImageConfig, *, cache_dir: Path) -> ImageData:
@@ -92,15 +101,15 @@ def open_data(data: FoldersData | BoxesCsvData | ListsData, image: ImageConfig, 
     views = open_views(index, image, cache_dir)
     if views.bad and data.on_bad == "error":
         raise DataError(
-            f"{index.root / path}: {reason}; replace it, or write data.on_bad: skip to leave it out"
-            for path, reason in sorted(views.bad.items())
+            f"{index.root / row.file}: {views.bad[row.path]}; replace it, or write data.on_bad: skip to leave it out"
+            for row in _bad_rows(index, views)
         )
     rows = _drawn([row for row in index.rows if row.path not in views.bad], index, data.splits)
     counts = count_by_class(((row.split, index.classes[row.label]) for row in rows), _wanted(data.splits))
     faults = split_faults(counts)
     if faults:
         raise DataError(f"{index.root}: {fault}" for fault in faults)
-    return _assembled(index, views, rows, counts)
+    return _assembled(index, views, rows, counts, data.splits)
 
 
 def summary(data: ImageData) -> tuple[ClassCount, ...]:
@@ -121,28 +130,51 @@ def _wanted(splits: Splits) -> tuple[Split, ...]:
     return ("train", "val") if splits.test is None else ("train", "val", "test")
 
 
+def _bad_rows(index: ImageIndex, views: Views) -> list[Row]:
+    """Give what cannot be used, each file once; of synthetic images those whose original is sound."""
+    return [row for row in index.rows if row.path in views.bad and (row.paint is None or row.file not in views.bad)]
+
+
 def _drawn(rows: Sequence[Row], index: ImageIndex, splits: Splits) -> list[Row]:
-    """Put the images of splits written as fractions where the draw says."""
+    """Put the images of splits written as fractions where the draw says.
+
+    Raises:
+        DataError: fewer groups than splits.
+    """
     val = splits.val if isinstance(splits.val, float) else None
     test = splits.test if isinstance(splits.test, float) else None
-    pool = [(row.path, index.classes[row.label]) for row in rows if row.split == "train"]
-    drawn = draw_splits(pool, val=val, test=test, seed=splits.seed)
-    return [Row(row.path, row.label, drawn.get(row.path, row.split)) for row in rows]
+    real = [row for row in rows if row.split == "train" and row.paint is None]
+    pool = [(row.path, index.classes[row.label]) for row in real]
+    groups = {row.path: row.group for row in real if row.group is not None} if splits.group else None
+    try:
+        drawn = draw_splits(pool, val=val, test=test, seed=splits.seed, groups=groups)
+    except DataError as error:
+        raise DataError(f"{index.root}: {fault}" for fault in error.faults) from error
+    # A painted image goes where its original goes, and is of use in training only.
+    placed = [replace(row, split=drawn.get(row.file, row.split)) for row in rows]
+    return [row for row in placed if row.paint is None or row.split == "train"]
 
 
-def _assembled(index: ImageIndex, views: Views, rows: Sequence[Row], counts: Mapping[Split, Counter[str]]) -> ImageData:
+def _assembled(
+    index: ImageIndex, views: Views, rows: Sequence[Row], counts: Mapping[Split, Counter[str]], splits: Splits
+) -> ImageData:
     place = {row.path: number for number, row in enumerate(index.rows)}
-    sha256 = [views.sha256[place[row.path]] for row in rows]
+    places = np.array([place[row.path] for row in rows], np.int64)
+    sha256 = tuple(views.sha256[number] for number in places)
     classes = tuple(name for name in index.classes if counts["train"][name])
-    bad = tuple(Skipped(row.path, row.split, views.bad[row.path]) for row in index.rows if row.path in views.bad)
+    bad = tuple(Skipped(row.path, row.split, views.bad[row.path]) for row in _bad_rows(index, views))
+    label = {number: classes.index(name) for number, name in enumerate(index.classes) if name in classes}
     return ImageData(
         classes=classes,
         splits={
             split: _split_images(index, views, classes, place, [row for row in rows if row.split == split])
             for split in counts
         },
+        rows=tuple(replace(row, label=label[row.label]) for row in rows),
+        sha256=sha256,
+        sketches=views.sketches[places],
         skipped=index.skipped + bad,
-        warnings=_warnings(index, views, counts, [*split_warnings(counts, classes), *copy_warnings(rows, sha256)]),
+        warnings=_warnings(index, views, counts, [*split_warnings(counts, classes), *share_warnings(rows, splits)]),
         fingerprint=_fingerprint(rows, index.classes, sha256),
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from tune_cnn.data.boxes_csv import read_boxes_csv
 from tune_cnn.data.checks import split_faults
 from tune_cnn.data.folders import read_folders
+from tune_cnn.data.groups import name_groups
 from tune_cnn.data.lists import read_lists
 from tune_cnn.data.places import DataRoot
 from tune_cnn.data.table import ImageIndex, Listing, Row, Skipped, Split, named_splits
@@ -32,6 +33,7 @@ def read_index(data: FoldersData | BoxesCsvData | ListsData) -> ImageIndex:
         listing = _read(data, root)
     except OSError as error:  # a folder without the right to look into it, a disk that is gone
         raise DataError(f"{error.filename or root.path}: cannot be read: {error.strerror}") from error
+    name_groups(listing, data.splits.group, root.path)
     _check(data, root, listing)
     present = {entry.class_name for entry in listing.entries}
     order = sorted(present) if listing.class_order is None else listing.class_order
@@ -40,7 +42,9 @@ def read_index(data: FoldersData | BoxesCsvData | ListsData) -> ImageIndex:
     if unused:
         listing.warnings.append(f"{root.path}: classes without images were left out: {', '.join(unused)}")
     label = {name: place for place, name in enumerate(classes)}
-    rows = sorted((Row(e.path, label[e.class_name], e.split) for e in listing.entries), key=lambda row: row.path)
+    rows = sorted(
+        (Row(e.path, label[e.class_name], e.split, e.group, e.paint) for e in listing.entries), key=lambda row: row.path
+    )
     return ImageIndex(root.path, classes, tuple(rows), tuple(listing.skipped), tuple(listing.warnings))
 
 

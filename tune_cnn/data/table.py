@@ -10,13 +10,42 @@ from tune_cnn.sections.data import Splits
 Split: TypeAlias = Literal["train", "val", "test"]
 
 
+Box: TypeAlias = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels of the annotated image, within it."""
+
+
+@dataclass(frozen=True)
+class Paint:
+    """What to cover in an image to make another one of it.
+
+    `file` is the image it is made from, `size` its annotated width and height, `boxes` what is covered with the colour
+    of the background, `kept` the boxes that are no background either.
+    """
+
+    file: str
+    size: tuple[float, float]
+    boxes: tuple[Box, ...]
+    kept: tuple[Box, ...]
+
+
 @dataclass(frozen=True)
 class Row:
-    """One labelled image. `path` is relative to the data root, with forward slashes; `label` indexes `classes`."""
+    """One labelled image. `path` is relative to the data root, with forward slashes; `label` indexes `classes`.
+
+    `group` names what must stay on one side of a split; None where the image stands for itself. With `paint`, the image
+    is made from another one, and no file is called `path`.
+    """
 
     path: str
     label: int
     split: Split
+    group: str | None = None
+    paint: Paint | None = None
+
+    @property
+    def file(self) -> str:
+        """The file the pixels come from, relative to the data root."""
+        return self.path if self.paint is None else self.paint.file
 
 
 @dataclass(frozen=True)
@@ -41,11 +70,18 @@ class ImageIndex:
 
 @dataclass(frozen=True)
 class Labelled:
-    """One image with its class by name, as a layout gives it."""
+    """One image with its class by name, as a layout gives it, and its group where a table says so."""
 
     path: str
     class_name: str
     split: Split
+    group: str | None = None
+    paint: Paint | None = None
+
+    @property
+    def file(self) -> str:
+        """The file the pixels come from, relative to the data root."""
+        return self.path if self.paint is None else self.paint.file
 
 
 @dataclass

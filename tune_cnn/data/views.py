@@ -21,13 +21,16 @@ from filelock import FileLock
 from PIL import __version__ as pillow_version
 
 from tune_cnn.data.decode import Pixels, UndecodableError, decode_image, fit_image
-from tune_cnn.data.table import ImageIndex
+from tune_cnn.data.paint import paint_out
+from tune_cnn.data.sketch import SKETCH_BYTES, SKETCHED_BY, Sketches, sketch_of
+from tune_cnn.data.table import ImageIndex, Paint
 from tune_cnn.machine import usable_cpus
 from tune_cnn.sections.image import ImageConfig
 
 # Part of an entry's name: raise it when the same files would give other pixels, or the entry's files change.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _IMAGES = "images.npy"
+_SKETCHES = "sketches.npy"
 _ROWS = "rows.json"
 _BATCH = 256
 
@@ -36,12 +39,14 @@ _BATCH = 256
 class Views:
     """What the rows of an index look like.
 
-    `images` is (N, px, px, 3) in the order of the index's rows, read-only; the row of a bad image is zero. `sha256` is
-    the digest of each file's content ('' if it cannot be read), `bad` gives the reason for each unusable path, and
-    `note` says so if the images are held in memory because the cache cannot be used.
+    `images` is (N, px, px, 3) and `sketches` (N, SKETCH_BYTES) in the order of the index's rows, read-only; the rows of
+    a bad image are zero. `sha256` is the digest of each file's content ('' if it cannot be read), or of that and what
+    is painted in it. `bad` gives the reason for each unusable path, and `note` says so if the images are held in memory
+    because the cache cannot be used.
     """
 
     images: Pixels
+    sketches: Sketches
     sha256: tuple[str, ...]
     bad: dict[str, str]
     note: str | None = None
@@ -49,9 +54,10 @@ class Views:
 
 @dataclass(frozen=True)
 class _View:
-    """One file: its pixels, or why there are none."""
+    """One image: its pixels and its sketch, or why there are none."""
 
     pixels: Pixels | None
+    sketch: Sketches
     sha256: str
     reason: str = ""
 
@@ -85,14 +91,17 @@ def open_views(index: ImageIndex, image: ImageConfig, cache_dir: Path) -> Views:
 def _key(index: ImageIndex, image: ImageConfig) -> str:
     """Everything the pixels depend on, without opening a file: names, sizes and times stand for contents."""
     digest = hashlib.sha256()
-    settings = [FORMAT_VERSION, pillow_version, str(index.root), image.px, image.fit, image.max_megapixels]
+    made_by = [FORMAT_VERSION, pillow_version, SKETCHED_BY]
+    settings = [*made_by, str(index.root), image.px, image.fit, image.max_megapixels]
     digest.update(json.dumps(settings).encode())
     for row in index.rows:
         try:
-            status = (index.root / row.path).stat()
+            status = (index.root / row.file).stat()
             identity: list[Any] = [row.path, status.st_size, status.st_mtime_ns]
         except OSError:
             identity = [row.path, None, None]
+        if row.paint is not None:
+            identity.append(vars(row.paint))
         digest.update(json.dumps(identity).encode() + b"\n")
     return digest.hexdigest()[:32]
 
@@ -102,11 +111,13 @@ def _opened(entry: Path, index: ImageIndex, shape: tuple[int, ...]) -> Views | N
     try:
         rows = json.loads((entry / _ROWS).read_text("utf-8"))
         images = np.load(entry / _IMAGES, mmap_mode="r", allow_pickle=False)
+        sketches = np.load(entry / _SKETCHES, mmap_mode="r", allow_pickle=False)
         sha256, bad = tuple(rows["sha256"]), dict(rows["bad"])
     except (OSError, ValueError, TypeError, LookupError, EOFError):
         return None
     whole = images.shape == shape and images.dtype == np.uint8 and len(sha256) == len(index.rows)
-    return Views(images, sha256, bad) if whole else None
+    sketched = sketches.shape == (len(index.rows), SKETCH_BYTES) and sketches.dtype == np.uint8
+    return Views(images, sketches, sha256, bad) if whole and sketched else None
 
 
 def _build(entry: Path, index: ImageIndex, image: ImageConfig, shape: tuple[int, ...]) -> None:
@@ -116,7 +127,8 @@ def _build(entry: Path, index: ImageIndex, image: ImageConfig, shape: tuple[int,
         with (making / _IMAGES).open("wb") as file:
             header = {"descr": np.dtype(np.uint8).str, "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
-            rows = _write_rows(file, index, image)
+            rows, sketches = _write_rows(file, index, image)
+        np.save(making / _SKETCHES, sketches, allow_pickle=False)
         (making / _ROWS).write_text(json.dumps(rows), "utf-8")
         _clear(entry)
         making.rename(entry)
@@ -124,53 +136,61 @@ def _build(entry: Path, index: ImageIndex, image: ImageConfig, shape: tuple[int,
         shutil.rmtree(making, ignore_errors=True)
 
 
-def _write_rows(file: IO[bytes], index: ImageIndex, image: ImageConfig) -> dict[str, Any]:
+def _write_rows(file: IO[bytes], index: ImageIndex, image: ImageConfig) -> tuple[dict[str, Any], Sketches]:
     # Written, not mapped: on a full disk a write is an error that can be told, a store into a map kills the process.
     blank = np.zeros((image.px, image.px, 3), np.uint8)
+    sketches = np.zeros((len(index.rows), SKETCH_BYTES), np.uint8)
     sha256: list[str] = []
     bad: dict[str, str] = {}
-    for row, view in zip(index.rows, _decoded(index, image), strict=True):
+    for place, (row, view) in enumerate(zip(index.rows, _decoded(index, image), strict=True)):
         file.write((blank if view.pixels is None else view.pixels).tobytes())
+        sketches[place] = view.sketch
         sha256.append(view.sha256)
         if view.pixels is None:
             bad[row.path] = view.reason
-    return {"sha256": sha256, "bad": bad}
+    return {"sha256": sha256, "bad": bad}, sketches
 
 
 def _in_memory(index: ImageIndex, image: ImageConfig, shape: tuple[int, ...], note: str) -> Views:
     images = np.zeros(shape, np.uint8)
+    sketches = np.zeros((len(index.rows), SKETCH_BYTES), np.uint8)
     sha256: list[str] = []
     bad: dict[str, str] = {}
     for place, (row, view) in enumerate(zip(index.rows, _decoded(index, image), strict=True)):
+        sketches[place] = view.sketch
         sha256.append(view.sha256)
         if view.pixels is None:
             bad[row.path] = view.reason
         else:
             images[place] = view.pixels
     images.flags.writeable = False
-    return Views(images, tuple(sha256), bad, note)
+    return Views(images, sketches, tuple(sha256), bad, note)
 
 
 def _decoded(index: ImageIndex, image: ImageConfig) -> Iterator[_View]:
     """Decode in the order of the rows. In batches, so that no more than one of them waits in memory to be written."""
-    paths = iter([index.root / row.path for row in index.rows])
+    rows = iter(index.rows)
     threads = min(8, usable_cpus())
     with ThreadPoolExecutor(threads) as pool:  # Pillow lets go of the interpreter while it decodes and resizes
-        while batch := list(islice(paths, _BATCH)):
-            yield from pool.map(lambda path: _decode(path, image), batch)
+        while batch := list(islice(rows, _BATCH)):
+            yield from pool.map(lambda row: _decode(index.root / row.file, row.paint, image), batch)
 
 
-def _decode(path: Path, image: ImageConfig) -> _View:
+def _decode(path: Path, paint: Paint | None, image: ImageConfig) -> _View:
+    no_sketch = np.zeros(SKETCH_BYTES, np.uint8)
     try:
         data = path.read_bytes()
     except OSError as error:
-        return _View(None, "", f"cannot be read ({error.strerror})")
+        return _View(None, no_sketch, "", f"cannot be read ({error.strerror})")
     sha256 = hashlib.sha256(data).hexdigest()
+    if paint is not None:
+        sha256 = hashlib.sha256(f"{sha256}\n{json.dumps(vars(paint))}".encode()).hexdigest()
     try:
-        pixels = fit_image(decode_image(data, max_megapixels=image.max_megapixels), image.px, image.fit)
+        pixels = decode_image(data, max_megapixels=image.max_megapixels)
+        pixels = pixels if paint is None else paint_out(pixels, paint)
     except UndecodableError as error:
-        return _View(None, sha256, str(error))
-    return _View(pixels, sha256)
+        return _View(None, no_sketch, sha256, str(error))
+    return _View(fit_image(pixels, image.px, image.fit), sketch_of(pixels), sha256)
 
 
 def _clear(entry: Path) -> None:

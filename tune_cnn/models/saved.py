@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError
@@ -11,7 +12,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from tune_cnn.config import TrialConfig
-from tune_cnn.errors import RunFolderError
+from tune_cnn.errors import InputError, RunFolderError
 from tune_cnn.files import write_whole
 from tune_cnn.models.classifier import Classifier, build_classifier
 from tune_cnn.sections.base import ListOf, Section
@@ -20,6 +21,7 @@ from tune_cnn.sections.model import ModelConfig
 from tune_cnn.sections.search import Metric
 from tune_cnn.yaml_files import write_yaml
 
+Content = TypeVar("Content")
 Channels = Annotated[ListOf[float], Field(min_length=3, max_length=3)]
 
 
@@ -73,12 +75,35 @@ def save_model(
     write_yaml(folder / "config.yaml", config.model_dump(mode="json"))
 
 
+def read_whole(folder: Path, read: Callable[[Path], Content]) -> Content:
+    """Read from a folder that may be a link, such as `best` in a search that runs.
+
+    The link is followed once, so that all files are of one model. If that was replaced meanwhile, and deleted, the one
+    that took its place is read.
+
+    Args:
+        folder: a model folder or a link to one.
+        read: given the folder itself; may raise InputError or OSError if a file is missing.
+    """
+    whole = folder.resolve()
+    try:
+        return read(whole)
+    except (InputError, OSError):
+        if (now := folder.resolve()) == whole:
+            raise
+        return read(now)
+
+
 def load_model(folder: Path) -> tuple[Classifier, ModelCard]:
     """Read a model back, in eval mode on the CPU.
 
     Raises:
         RunFolderError: the folder is not one that `save_model` wrote, or it is damaged.
     """
+    return read_whole(folder, _load_model)
+
+
+def _load_model(folder: Path) -> tuple[Classifier, ModelCard]:
     card = _read_card(folder / "model.json")
     file = folder / "model.safetensors"
     if not file.is_file():

@@ -12,6 +12,7 @@ from tune_cnn.models import packaged
 from tune_cnn.models.catalogue import BackboneFacts, facts, known_backbones
 from tune_cnn.models.classifier import check_fit
 from tune_cnn.models.hub import FILE, HUGGING_FACE, Hub, HubError
+from tune_cnn.results.display import place
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def _checked(known: BackboneFacts, file: Path, source: str) -> ResolvedWeights:
     check_fit(known.name, file)
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return ResolvedWeights(file, digest, f"{source}: {file}")
+    return ResolvedWeights(file, digest, f"{source}: {place(file)}")
 
 
 def _places(

@@ -1,6 +1,7 @@
 """Text for a terminal or a table, whatever the names in it hold: no markup, no escape sequences."""
 
 import re
+from pathlib import Path
 
 from rich.text import Text
 
@@ -17,3 +18,11 @@ def visible(text: str) -> str:
 def line(text: object) -> Text:
     """Give text that a console or a table shows as it is."""
     return Text(visible(str(text)))
+
+
+def place(path: Path) -> str:
+    """Give a path as a person at this working directory would write it: relative, or from `~`, or whole."""
+    for base, start in ((Path.cwd(), Path()), (Path.home(), Path("~"))):
+        if path.is_relative_to(base) and path != base:
+            return str(start / path.relative_to(base))
+    return str(path)

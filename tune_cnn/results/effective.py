@@ -45,6 +45,15 @@ def compare_effective(config: TrialConfig, path: Path) -> list[str]:
     ]
 
 
+def observed(path: Path) -> Mapping[str, Any]:
+    """Give the facts of the live objects that no config value states.
+
+    Raises:
+        SpaceFileError: the file is missing or damaged.
+    """
+    return dict(read_yaml(path).tree["observed"])
+
+
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Give (dotted name, value) of everything in a tree that is not a mapping; lists are values."""
     for key, value in tree.items():

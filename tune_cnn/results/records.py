@@ -168,6 +168,11 @@ class RunFolder:
         return self.path / "skipped.csv"
 
     @property
+    def audit(self) -> Path:
+        """One row per doubtful thing about the images, such as a near twin in another split."""
+        return self.path / "audit.csv"
+
+    @property
     def best(self) -> Path:
         """The best trial's model; a link that always names a whole folder."""
         return self.path / "best"

@@ -38,3 +38,8 @@ class Asha:
         if promoted == 0:
             return True  # too few to judge by: the first trials go on, or a slow start would stop everything
         return best_score >= sorted(rung.values(), reverse=True)[promoted - 1]
+
+    def forget(self, trial: int) -> None:
+        """Take a failed trial out of every rung: nobody is measured against scores that do not count."""
+        for rung in self._rungs.values():
+            rung.pop(trial, None)

@@ -5,14 +5,23 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tune_cnn.data.audit import audit_data
 from tune_cnn.data.dataset import ImageData, open_data, summary
+from tune_cnn.data.findings import FINDING_COLUMNS, Audit
 from tune_cnn.results.display import line
+from tune_cnn.results.tables import write_asked
 from tune_cnn.space.lint import lint
 from tune_cnn.space.schema import Space
 
 
-def check_space(space: Space, console: Console, *, cache_dir: Path) -> None:
+def check_space(space: Space, console: Console, *, cache_dir: Path, csv_file: Path | None = None) -> None:
     """Print what a search of this space would do, and every warning. Trains nothing.
+
+    Args:
+        space: what would be searched.
+        console: where to.
+        cache_dir: where decoded images are kept.
+        csv_file: where what the audit of the data found goes, one row each; None: nowhere.
 
     Raises:
         DataError: the data cannot be used.
@@ -23,16 +32,23 @@ def check_space(space: Space, console: Console, *, cache_dir: Path) -> None:
     )
     data = open_data(config.data, config.image, cache_dir=cache_dir)
     _print_data(data, console)
-    for text in doubts(space, data):
+    audit = audit_data(data)
+    for text in (*audit.facts, *doubts(space, data, audit)):
         console.print(line(text), soft_wrap=True)
+    if csv_file is not None:
+        write_asked(csv_file, FINDING_COLUMNS, (finding.row() for finding in audit.findings))
+        console.print(line(f"{len(audit.findings)} findings written to {csv_file}"), soft_wrap=True)
+    elif audit.findings:
+        console.print(line(f"{len(audit.findings)} findings; --csv FILE lists them"), soft_wrap=True)
     console.print(line(f"{space.path}: fine"), soft_wrap=True)
 
 
-def doubts(space: Space, data: ImageData) -> list[str]:
+def doubts(space: Space, data: ImageData, audit: Audit) -> list[str]:
     """Give every warning about the space and its data, a line each, with its id."""
     train, val = (len(data.splits[name].labels) for name in ("train", "val"))
     found = [(warning.id, warning.text) for warning in lint(space, train_images=train, val_images=val)]
-    return [f"warning [{name}]: {text}" for name, text in [*found, *(("data", text) for text in data.warnings)]]
+    found += [("data", text) for text in data.warnings]
+    return [f"warning [{name}]: {text}" for name, text in [*found, *audit.warnings]]
 
 
 def _print_parameters(space: Space, console: Console) -> None:

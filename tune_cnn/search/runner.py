@@ -5,11 +5,11 @@ went is the session's business and stands in study.db; Ray's own experiment stat
 thrown away.
 """
 
-import json
 import logging
 import os
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,11 +40,14 @@ from tune_cnn.config import TrialConfig  # noqa: E402
 from tune_cnn.errors import InputError, SearchError  # noqa: E402
 from tune_cnn.machine import usable_cpus  # noqa: E402
 from tune_cnn.models.hub import TRIAL_ENVIRONMENT  # noqa: E402
+from tune_cnn.results.failures import failure_of, write_traceback  # noqa: E402
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder  # noqa: E402
-from tune_cnn.search.session import Job, SearchSession  # noqa: E402
+from tune_cnn.search.bridge import Bridge, epoch_message, failure_message  # noqa: E402
+from tune_cnn.search.session import SearchSession  # noqa: E402
 from tune_cnn.sections.search import Metric, PerTrial  # noqa: E402
 
 _MESSAGE = "tune_cnn"
+_KNOCK_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -73,26 +76,46 @@ def ray_running(address: str | None) -> Iterator[Path]:
     scratch = Path(tempfile.mkdtemp(prefix="tc-"))  # a short name: paths of sockets end at 107 letters
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
-        if address is None:
-            # "local" says: never join whatever Ray happens to run on this host.
-            ray.init(
-                address="local",
-                num_cpus=usable_cpus(),
-                object_store_memory=128 * 2**20,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _temp_dir=str(scratch),
-            )
-        else:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        _connect(address, scratch)
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts its own in place, which exits with 1 and no word
         yield scratch
-    except ConnectionError as error:
-        raise SearchError(f"no Ray cluster at {address!r}: {error}") from error
     finally:
         ray.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _connect(address: str | None, scratch: Path) -> None:
+    if address is None:
+        # "local" says: never join whatever Ray happens to run on this host.
+        ray.init(
+            address="local",
+            num_cpus=usable_cpus(),
+            object_store_memory=128 * 2**20,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=str(scratch),
+        )
+        return
+    try:
+        _knock(address)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError) as error:  # ConnectionError and TimeoutError are kinds of OSError
+        raise SearchError(
+            f"--address {address}: no Ray cluster answers there ({failure_of(error).reason}); give HOST:PORT as "
+            "`ray start --head` printed it, or leave --address out to search on this machine"
+        ) from error
+
+
+def _knock(address: str) -> None:
+    """See whether anybody listens: where nobody does, Ray would try for minutes and fill the screen with its warnings.
+
+    Raises:
+        OSError: nobody does, or there is no such host.
+    """
+    host, _, port = address.rpartition(":")
+    if host and "/" not in host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
 
 
 def slots(per_trial: PerTrial, concurrent: int | None) -> Slots:
@@ -118,17 +141,19 @@ def run_search(session: SearchSession, offered: Slots, *, metric: Metric, cache_
 
     Raises:
         SearchError: Ray could not go on.
+        StoreError: a disk or study.db failed; what runs stays open, and goes on when the search does.
+        ChangedDataError: the images are no longer those the search began with; likewise.
     """
     trainable = tune.with_resources(
         tune.with_parameters(_trainable, metric=metric, cache_dir=str(cache_dir)),
         {"CPU": offered.per_trial_cpus, "GPU": offered.per_trial_gpus},
     )
-    proposals = _Proposals(session)
+    bridge = Bridge(session)
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=proposals,
-            scheduler=_Judge(session, proposals),
+            search_alg=_Proposals(bridge),
+            scheduler=_Judge(bridge),
             num_samples=-1,
             max_concurrent_trials=offered.concurrent,
             reuse_actors=True,
@@ -139,13 +164,16 @@ def run_search(session: SearchSession, offered: Slots, *, metric: Metric, cache_
             name=session.run.path.name,
             storage_path=str(scratch / "tune"),
             verbose=0,
-            callbacks=[_Ends(session, proposals)],
+            callbacks=[_Ends(bridge)],
         ),
     )
     try:
         tuner.fit()
     except tune.TuneError as error:
-        raise SearchError(f"Ray could not go on: {error}") from error
+        if bridge.broken is None:  # else Ray has wrapped what we raised, in a traceback made into text
+            raise SearchError(f"Ray could not go on: {error}") from error
+    if bridge.broken is not None:
+        raise bridge.broken
 
 
 def _trainable(config: dict[str, Any], *, metric: Metric, cache_dir: str) -> None:
@@ -153,16 +181,26 @@ def _trainable(config: dict[str, Any], *, metric: Metric, cache_dir: str) -> Non
     # Here, so that the driver need not import torch to speak to Ray, and after the hub has been told to stay silent:
     # the driver has found all weights, and a hundred workers asking at once would be turned away.
     os.environ.update(TRIAL_ENVIRONMENT)
-    from tune_cnn.trial import run_trial
-
     folder = TrialFolder(Path(config["folder"]))
-    trial_config = TrialConfig.model_validate(config["config"])
 
     def on_epoch(epoch: EpochRecord, facts: TrialFacts, peak_memory_mb: float | None) -> None:
-        message = {"epoch": epoch.as_json(), "facts": facts.as_json(), "peak_memory_mb": peak_memory_mb}
-        tune.report({_MESSAGE: json.dumps(message)})  # as text, because Ray flattens what is nested
+        tune.report({_MESSAGE: epoch_message(epoch, facts, peak_memory_mb)})  # text, as Ray flattens what is nested
 
-    run_trial(trial_config, folder, metric=metric, cache_dir=Path(cache_dir), on_epoch=on_epoch)
+    try:
+        from tune_cnn.trial import run_trial
+
+        run_trial(
+            TrialConfig.model_validate(config["config"]),
+            folder,
+            metric=metric,
+            cache_dir=Path(cache_dir),
+            expected_data=config["expected_data"],
+            on_epoch=on_epoch,
+        )
+    except Exception as error:  # on its way up to Ray, which would tell of its cause; a full disk takes no file
+        write_traceback(folder)
+        tune.report({_MESSAGE: failure_message(failure_of(error))})
+        raise
 
 
 class _StaysInDriver:
@@ -178,17 +216,21 @@ class _StaysInDriver:
 class _Proposals(_StaysInDriver, Searcher):  # type: ignore[misc]
     """Ray's way of asking for the next configuration."""
 
-    def __init__(self, session: SearchSession) -> None:
+    def __init__(self, bridge: Bridge) -> None:
         super().__init__()
-        self._session = session
-        self.jobs: dict[str, Job] = {}
+        self._bridge = bridge
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        job = self._session.propose()
+        job = self._bridge.propose(trial_id)
         if job is None:
             return str(Searcher.FINISHED)
-        self.jobs[trial_id] = job
-        return {"number": job.number, "config": job.config.model_dump(mode="json"), "folder": str(job.folder)}
+        config = job.config.model_dump(mode="json")
+        return {
+            "number": job.number,
+            "config": config,
+            "folder": str(job.folder),
+            "expected_data": job.expected_data,
+        }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: `_Ends` knows whether a trial failed, and why."""
@@ -203,38 +245,25 @@ class _Proposals(_StaysInDriver, Searcher):  # type: ignore[misc]
 class _Judge(_StaysInDriver, FIFOScheduler):  # type: ignore[misc]
     """Ray's way of asking whether a trial may go on."""
 
-    def __init__(self, session: SearchSession, proposals: _Proposals) -> None:
+    def __init__(self, bridge: Bridge) -> None:
         super().__init__()
-        self._session, self._proposals = session, proposals
+        self._bridge = bridge
 
     def on_trial_result(self, _controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if _MESSAGE not in result:  # Ray's own word that a trial is done
             return str(TrialScheduler.CONTINUE)
-        message = json.loads(result[_MESSAGE])
-        epoch, facts = EpochRecord.from_json(message["epoch"]), TrialFacts(**message["facts"])
-        number = self._proposals.jobs[trial.trial_id].number
-        goes_on = self._session.on_epoch(number, epoch, facts, message["peak_memory_mb"])
+        goes_on = self._bridge.on_message(trial.trial_id, result[_MESSAGE])
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
 
 class _Ends(_StaysInDriver, Callback):  # type: ignore[misc]
     """Ray's way of telling that a trial has ended."""
 
-    def __init__(self, session: SearchSession, proposals: _Proposals) -> None:
-        self._session, self._proposals = session, proposals
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
 
     def on_trial_complete(self, *, trial: Any, **_context: Any) -> None:
-        self._session.on_end(self._proposals.jobs[trial.trial_id].number, None)
+        self._bridge.on_end(trial.trial_id, failed=False)
 
     def on_trial_error(self, *, trial: Any, **_context: Any) -> None:
-        job = self._proposals.jobs[trial.trial_id]
-        self._session.on_end(job.number, _failure(TrialFolder(job.folder)))
-
-
-def _failure(folder: TrialFolder) -> str:
-    """Give the last line of a trial's traceback; a worker that died could not write one."""
-    if not folder.error.exists():
-        return "the worker process died (killed, or out of memory)"
-    lines = folder.error.read_text().strip().splitlines()
-    first = next((line for line in lines[1:] if line and not line[0].isspace()), lines[-1])
-    return first.rpartition("tune_cnn.errors.")[2]
+        self._bridge.on_end(trial.trial_id, failed=True)

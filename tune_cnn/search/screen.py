@@ -55,7 +55,9 @@ class Screen:
         if session is None:
             return ""
         ended = sum(record.state != "running" for record in list(session.records.values()))
-        return f"  [{ended}/{session.space.search.trials}, {_clock(session.elapsed_seconds)}{_eta_text(session)}]"
+        return (
+            f"  [{ended}/{session.space.search.trials}, {_clock(session.budget.elapsed_seconds)}{_eta_text(session)}]"
+        )
 
 
 def live_view(session: SearchSession) -> Group:
@@ -85,7 +87,7 @@ def standing(session: SearchSession) -> str:
     best = next((record for record in ranked(records) if record.best), None)
     best_text = f"best {best.best.score:.4f} (trial {best.trial})" if best and best.best else "no score yet"
     counts = ", ".join(f"{number} {state}" for state, number in count.items())
-    time = f"{_clock(session.elapsed_seconds)}{_eta_text(session)}"
+    time = f"{_clock(session.budget.elapsed_seconds)}{_eta_text(session)}"
     return f"{counts} of {session.space.search.trials} · {best_text} · {time}"
 
 
@@ -95,8 +97,8 @@ def eta_seconds(session: SearchSession) -> float | None:
     if not ended:
         return None
     left = session.space.search.trials - sum(record.state != "running" for record in list(session.records.values()))
-    estimate = session.elapsed_seconds / ended * max(0, left)
-    return min(estimate, session.seconds_to_deadline)
+    estimate = session.budget.elapsed_seconds / ended * max(0, left)
+    return min(estimate, session.budget.seconds_left)
 
 
 def leaderboard_table(rows: Sequence[Mapping[str, object]]) -> Table:
@@ -114,8 +116,8 @@ def leaderboard_table(rows: Sequence[Mapping[str, object]]) -> Table:
 
 
 def values_text(values: Mapping[str, object]) -> str:
-    """Give sampled values in one line, by the last part of their names."""
-    return " ".join(f"{name.rpartition('.')[2]}={_short(value)}" for name, value in values.items())
+    """Give sampled values in one line, by the last part of their names, or the last two of `schedule.kind` and such."""
+    return " ".join(f"{_last_name(name)}={_short(value)}" for name, value in values.items())
 
 
 def top_rows(records: Iterable[TrialRecord]) -> list[dict[str, object]]:
@@ -134,6 +136,11 @@ def top_rows(records: Iterable[TrialRecord]) -> list[dict[str, object]]:
         }
         for rank, record in enumerate(ranked(records), start=1)
     ]
+
+
+def _last_name(dotted: str) -> str:
+    *_, section, name = ["", *dotted.split(".")]
+    return f"{section}.{name}" if name == "kind" else name
 
 
 def _short(value: object) -> str:

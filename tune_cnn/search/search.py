@@ -15,13 +15,16 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tune_cnn.config import TrialConfig
+from tune_cnn.data.audit import audit_data
 from tune_cnn.data.dataset import ImageData, open_data
+from tune_cnn.data.findings import FINDING_COLUMNS
 from tune_cnn.errors import RunFolderError, SearchError, WeightsError
 from tune_cnn.evaluation import evaluate_model
-from tune_cnn.files import write_whole
+from tune_cnn.files import sweep, write_whole
 from tune_cnn.machine import usable_cpus
 from tune_cnn.models.weights import ResolvedWeights, resolve_weights
 from tune_cnn.results.confusion import write_confusion
+from tune_cnn.results.display import place
 from tune_cnn.results.records import RunFolder
 from tune_cnn.results.tables import write_csv
 from tune_cnn.search import runner
@@ -61,8 +64,10 @@ def search(
     Raises:
         InputError: the space, the data, the weights or the run folder cannot be used; nothing was started.
         SearchError: no trial gave a result, or too many failed for one cause.
+        StoreError: a disk, study.db or the cluster failed; nothing that was finished is lost.
     """
     with driver_lock(places.run):
+        sweep(places.run.path)
         default = space.config(
             space.tree_of(space.defaults()).tree, seed=space.search.seed, cpu_threads=1, weights_file=None
         )
@@ -81,12 +86,14 @@ def search(
         screen.lines(
             _header(space, default, data, weights={" ".join(pair): found.source for pair, found in weights.items()})
         )
-        for text in doubts(space, data):
+        audit = audit_data(data)
+        write_csv(places.run.audit, FINDING_COLUMNS, (finding.row() for finding in audit.findings))
+        for text in (*audit.facts, *doubts(space, data, audit)):
             screen.note(text)
-        if session.over and not session.gave_up:
-            screen.lines({"finished": f"all {space.search.trials} trials are done; write --trials N for more"})
-        else:
+        if not session.over:
             _run(session, places, screen)
+        if session.spent:
+            screen.lines({"finished": session.spent})
         _conclude(session, places, screen)
 
 
@@ -114,7 +121,7 @@ def _weights(pair: tuple[str, str], places: SearchPlaces) -> ResolvedWeights:
     Raises:
         WeightsError: they cannot be had, or are others than before.
     """
-    before = read_run(places.run)["weights"].get(" ".join(pair)) if places.run.run.exists() else None
+    before = latest(read_run(places.run))["weights"].get(" ".join(pair)) if places.run.run.exists() else None
     if before and before["file"] and places.weights_dir is None and Path(before["file"]).is_file():
         found = resolve_weights(pair[0], before["file"], weights_dir=None, cache_dir=places.cache_dir)
     else:
@@ -130,33 +137,49 @@ def _weights(pair: tuple[str, str], places: SearchPlaces) -> ResolvedWeights:
 def _claim(
     run: RunFolder, space: Space, data: ImageData, weights: Mapping[tuple[str, str], ResolvedWeights], command: str
 ) -> None:
-    """Write what the run folder is about, or make sure that it is about the same.
+    """Write what the run folder is about, or make sure that it is about the same and add this call to the first.
 
     Raises:
-        RunFolderError: the folder holds another search.
+        RunFolderError: the folder holds another search, or one that has lost its study.
     """
+    call = _call_facts(space, weights, command)
     if run.run.exists():
-        before = read_run(run)
-        if before["space_digest"] != space.digest():
-            raise RunFolderError(
-                f"{run.path}: holds another search, its space differs from this one (compare {run.space}); "
-                "write --name OTHER for a new run"
-            )
-        if before["data"] != data.fingerprint:
-            raise RunFolderError(
-                f"{run.path}: was searched on other images (fingerprint {before['data'][:12]}, "
-                f"now {data.fingerprint[:12]}); write --name OTHER for a new run"
-            )
+        facts = read_run(run)
+        _check_same(run, facts, space, data)
+        facts["continued"] = [*facts.get("continued", []), call]
+    else:
+        facts = {"space_digest": space.digest(), "data": data.fingerprint, "seed": space.search.seed, **call}
+    if run.trial(0).path.exists() and not run.study.exists():
+        raise RunFolderError(
+            f"{run.path}: holds trials but no {run.study.name}, which tells what they are; bring it back from a copy, "
+            "or write --name OTHER for a new run"
+        )
     write_yaml(run.space, space.canonical())
     write_csv(run.skipped, ["path", "split", "reason"], [vars(skipped) for skipped in data.skipped])
-    facts = {
-        "space_digest": space.digest(),
-        "data": data.fingerprint,
+    write_whole(run.run, json.dumps(facts, indent=2) + "\n")
+
+
+def _check_same(run: RunFolder, before: Mapping[str, Any], space: Space, data: ImageData) -> None:
+    if before["space_digest"] != space.digest():
+        raise RunFolderError(
+            f"{run.path}: holds another search, its space differs from this one (compare {run.space}); "
+            "write --name OTHER for a new run"
+        )
+    if before["data"] != data.fingerprint:
+        raise RunFolderError(
+            f"{run.path}: was searched on other images (fingerprint {before['data'][:12]}, "
+            f"now {data.fingerprint[:12]}); write --name OTHER for a new run"
+        )
+
+
+def _call_facts(space: Space, weights: Mapping[tuple[str, str], ResolvedWeights], command: str) -> dict[str, Any]:
+    """Give what may differ from one call on a run folder to the next."""
+    return {
         "weights": {
             " ".join(pair): {"file": found.file and str(found.file), "sha256": found.sha256}
             for pair, found in weights.items()
         },
-        "seed": space.search.seed,
+        "data_root": str(space.data_root),
         "command": command,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
@@ -164,7 +187,12 @@ def _claim(
         "device": device_name(),
         "machine": f"{platform.machine()}, {usable_cpus()} CPUs",
     }
-    write_whole(run.run, json.dumps(facts, indent=2) + "\n")
+
+
+def latest(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give the facts of the latest call on a run folder: what lies where may have changed since the first."""
+    calls: list[Mapping[str, Any]] = [facts, *facts.get("continued", [])]
+    return calls[-1]
 
 
 def read_run(run: RunFolder) -> dict[str, Any]:
@@ -175,7 +203,7 @@ def read_run(run: RunFolder) -> dict[str, Any]:
     """
     try:
         facts = json.loads(run.run.read_bytes())
-        if not {"space_digest", "data", "weights", "seed", "command"} <= set(facts):
+        if not {"space_digest", "data", "weights", "seed", "command"} <= set(facts) or "weights" not in latest(facts):
             raise ValueError("names are missing")
     except FileNotFoundError as error:
         raise RunFolderError(f"{run.run}: no such file; give a run folder that `tune-cnn search` wrote") from error
@@ -206,22 +234,28 @@ def _run(session: SearchSession, places: SearchPlaces, screen: Screen) -> None:
 def _conclude(session: SearchSession, places: SearchPlaces, screen: Screen) -> None:
     """Score what was kept on the test split, once, and show the outcome."""
     for record in session.kept():
-        if not record.test:
-            _score_on_test(session, record.trial, places)
+        if not record.test and session.run.trial(record.trial).best.exists():
+            _score_on_test(session, record.trial, places, screen)
     session.write_tables()
     rows = top_rows(session.records.values())[: session.space.search.keep]
     screen.console.print(leaderboard_table(rows))
-    best = {"best model": str(places.run.best)} if places.run.best.exists() else {}
-    screen.lines({"leaderboard": str(places.run.leaderboard), **best})
+    best = {"best model": place(places.run.best)} if places.run.best.exists() else {}
+    screen.lines({"leaderboard": place(places.run.leaderboard), **best})
     if session.gave_up:
         raise SearchError(f"given up: five trials in a row failed alike: {session.gave_up}")
     if not session.kept():
         raise SearchError("no trial gave a score; see error.txt in the trials' folders")
 
 
-def _score_on_test(session: SearchSession, number: int, places: SearchPlaces) -> None:
-    folder = session.run.trial(number)
-    for evaluation in evaluate_model(folder.best, data_root=None, splits=["test"], cache_dir=places.cache_dir):
+def _score_on_test(session: SearchSession, number: int, places: SearchPlaces, screen: Screen) -> None:
+    """Score one model on the images where they lie now; a damaged one costs its own test scores only."""
+    folder, root = session.run.trial(number), session.space.data_root
+    try:
+        found = evaluate_model(folder.best, data_root=root, splits=["test"], cache_dir=places.cache_dir)
+    except RunFolderError as error:
+        screen.note(f"trial {number} could not be scored on the test split: {error}")
+        return
+    for evaluation in found:
         write_confusion(folder.path, "test", evaluation.confusion, evaluation.classes)
         session.note_test(number, evaluation.scores)
 
@@ -231,9 +265,10 @@ def _header(space: Space, default: TrialConfig, data: ImageData, *, weights: Map
     sizes = ", ".join(f"{len(split.labels)} {name}" for name, split in data.splits.items())
     asha = f"ASHA, {search.asha.grace_epochs} epochs' grace, best 1/{search.asha.reduction}" if search.asha else "none"
     budget = f"{search.trials} trials of at most {default.training.epochs} epochs"
+    root = place(Path(default.data.root))
     return {
         "search": f"{space.name}, {len(space.parameters)} parameters",
-        "data": f"{default.data.root}: {sizes} images, {len(data.classes)} classes, {len(data.skipped)} skipped",
+        "data": f"{root}: {sizes} images, {len(data.classes)} classes, {len(data.skipped)} skipped",
         "weights": "; ".join(f"{pair}: {source}" for pair, source in weights.items()),
         "device": device_name(),
         "sampler": f"{search.sampler}, seed {search.seed}, {search.random_trials} trials at random first",

@@ -3,42 +3,30 @@
 Whoever runs trials (Ray in `runner.py`, a plain loop in a test) calls `propose`, `on_epoch` and `on_end`.
 """
 
-import math
-import re
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tune_cnn.config import TrialConfig
-from tune_cnn.errors import DivergedError, MismatchError
-from tune_cnn.files import point_to
-from tune_cnn.models.catalogue import facts as backbone_facts
-from tune_cnn.models.freeze import frozen_units
-from tune_cnn.results.effective import compare_effective
-from tune_cnn.results.leaderboard import epoch_columns, epoch_rows, leaderboard_columns, leaderboard_rows, ranked
-from tune_cnn.results.records import EpochRecord, RunFolder, Scalar, State, TrialFacts, TrialRecord
+from tune_cnn.errors import MismatchError
+from tune_cnn.results.leaderboard import epoch_columns, epoch_rows, leaderboard_columns, leaderboard_rows
+from tune_cnn.results.records import EpochRecord, RunFolder, State, TrialFacts, TrialRecord
 from tune_cnn.results.tables import write_csv
+from tune_cnn.search.alike import AlikeFailures
 from tune_cnn.search.asha import Asha
+from tune_cnn.search.budget import Budget
+from tune_cnn.search.jobs import Job, Jobs, table_values
+from tune_cnn.search.mismatch import begins_phase, mismatch
+from tune_cnn.search.shelf import Shelf
 from tune_cnn.search.study import Study
 from tune_cnn.space.nodes import Drawn
 from tune_cnn.space.schema import Space
-from tune_cnn.yaml_files import load_model, write_yaml
+from tune_cnn.yaml_files import write_yaml
 
-EQUAL_FAILURES_IN_A_ROW = 5
 # Tables are rewritten while the search runs, but never for more than this share of its time.
 _TABLE_TIME_SHARE = 0.05
-
-
-@dataclass(frozen=True)
-class Job:
-    """One trial to run: everything a worker needs to know."""
-
-    number: int
-    config: TrialConfig
-    folder: Path
+_SECONDS_BETWEEN_NOTES = 10.0
 
 
 @dataclass
@@ -48,6 +36,8 @@ class Live:
     job: Job
     epochs: list[EpochRecord] = field(default_factory=list)
     stop_reason: str = ""
+    read_back: bool = False
+    """Whether what its live objects hold has been compared under this driver."""
 
     @property
     def best_score(self) -> float | None:
@@ -76,28 +66,34 @@ class SearchSession:
 
         Args:
             space: what is searched.
-            study: the truth; trials that a dead driver left running are taken up again.
+            study: the truth; trials that a dead driver left running are taken up again, or closed if it had already
+                decided to stop them.
             run: the folder for tables and trials.
             weights_files: the local file for each (backbone, weights); resolved before the first trial.
             data: the fingerprint of the images.
             on_event: told a line whenever a trial begins or ends.
             clock: seconds that only go forward.
+
+        Raises:
+            StoreError: the study cannot be read or written; so do the methods below.
         """
         self.space, self.run, self.data = space, run, data
         self.running: dict[int, Live] = {}
         self.records = {record.trial: record for record in study.records()}
-        self.gave_up = ""
-        """The cause, once five failures in a row had the same; empty otherwise."""
         self.ended_here = 0
         """Trials that ended under this driver."""
-        self._study, self._weights_files, self._event, self._clock = study, weights_files, on_event, clock
-        self._begun = clock()
-        self._deadline = None if space.search.hours is None else self._begun + space.search.hours * 3600
-        self._abandoned = [record.trial for record in self.records.values() if record.state == "running"]
+        self.budget = Budget(space.search, seconds_before=study.seconds(), clock=clock)
+        self._study, self._event, self._clock = study, on_event, clock
+        self._jobs = Jobs(space, run, weights_files=weights_files, data=data)
         self._asha = Asha(space.search.asha) if space.search.asha else None
-        self._equal_failures: tuple[str, int] = ("", 0)
+        self._alike = AlikeFailures()
+        self._shelf = Shelf(run, space.search.keep)
         self._tables_due = 0.0
+        self._seconds_due = 0.0
         self._replay()
+        self._close_decided()
+        self._abandoned = [record.trial for record in self.records.values() if record.state == "running"]
+        self._shelve()
 
     # --- what a runner calls ----------------------------------------------------------------------------------------
 
@@ -105,7 +101,7 @@ class SearchSession:
         """Give the next trial to run; None when the budget is spent or the search has been given up."""
         if self.over:
             return None
-        job = self._take_up_abandoned() if self._abandoned else self._draw()
+        job = self._take_up(self._abandoned.pop(0)) if self._abandoned else self._draw()
         self.running[job.number] = Live(job, epochs=list(self.records[job.number].epochs))
         self._event(f"trial {job.number} begins")
         return job
@@ -113,51 +109,58 @@ class SearchSession:
     @property
     def over(self) -> bool:
         """Whether no trial will be proposed any more."""
-        spent = not self._abandoned and len(self.records) >= self.space.search.trials
-        return spent or bool(self.gave_up) or self._late
+        return bool(self.spent or self.gave_up)
+
+    @property
+    def spent(self) -> str:
+        """Say which budget is spent, and how to get more; empty while there is something to do."""
+        return self.budget.spent(0 if self._abandoned else len(self.records))
+
+    @property
+    def gave_up(self) -> str:
+        """The cause, once five failures in a row had the same; empty otherwise."""
+        return self._alike.gave_up
 
     def on_epoch(self, number: int, epoch: EpochRecord, facts: TrialFacts, peak_memory_mb: float | None) -> bool:
-        """Take in an epoch of a running trial; True if it may go on. An epoch told twice counts once."""
+        """Take in an epoch of a running trial; True if it may go on.
+
+        An epoch told twice counts once and is judged once: a trial that was interrupted tells of its past again, and
+        by now it would be measured against trials that came after it.
+        """
         live = self.running[number]
-        known = {record.epoch for record in live.epochs}
-        if not known:
-            live.stop_reason = self._mismatch(live.job, facts)
+        known = {past.epoch: past for past in live.epochs}
+        if self.records[number].facts is None:
             self._study.note(number, facts=facts.as_json())
+        live.epochs = sorted([*(known | {epoch.epoch: epoch}).values()], key=lambda past: past.epoch)
         if epoch.epoch not in known:
-            live.epochs.append(epoch)
-            self._study.report(number, epoch)
-            self._update_record(number, facts=facts, peak_memory_mb=peak_memory_mb)
-        if not live.stop_reason:
-            live.stop_reason = self._stop_reason(live, epoch)
-            self._show_best()
+            live.stop_reason = live.stop_reason or self._mismatch(live, epoch, facts) or self._stop_reason(live, epoch)
+        if known.get(epoch.epoch) != epoch:
+            self._study.report(number, epoch, stop=live.stop_reason)
+        self._update_record(number, facts=facts, peak_memory_mb=peak_memory_mb)
+        self._note_seconds(force=False)
+        self._shelf.show_best(self.records.values())
         return not live.stop_reason
 
     def on_end(self, number: int, failure: str | None) -> None:
         """Take in that a trial has ended: of itself, because it was stopped, or with a failure in one line."""
         live = self.running[number]
-        if failure is None and live.stop_reason.startswith(MismatchError.__name__):
-            failure = live.stop_reason
         if failure is None and not live.epochs:
             failure = "ended without an epoch"
-        state: State = "failed" if failure is not None else "stopped" if live.stop_reason else "complete"
-        reason = failure if failure is not None else live.stop_reason
-        self._study.note(number, peak_memory_mb=self.records[number].peak_memory_mb)
-        self._study.finish(number, state, live.best_score, reason)
-        self._update_record(number, state=state, reason=reason)
+        self._close(number, live.stop_reason, failure)
         del self.running[number]
         self.ended_here += 1
-        self._count_failure(_cause(reason) if state == "failed" else "", reason)
-        self._prune_losers()
-        self._show_best()
+        record = self.records[number]
+        self._alike.count(record.reason if record.state == "failed" else "")
+        self._note_seconds(force=True)
+        self._shelve()
         self.write_tables(force=not self.running)
-        self._event(f"trial {number} {_ending(self.records[number])}")
+        self._event(f"trial {number} {_ending(record)}")
 
     # --- views of the truth -----------------------------------------------------------------------------------------
 
     def kept(self) -> list[TrialRecord]:
-        """Give the best trials, best first, whose weights are kept."""
-        scored = [record for record in ranked(self.records.values()) if record.best]
-        return scored[: self.space.search.keep]
+        """Give the ended trials whose weights are kept, best first."""
+        return self._shelf.kept(self.records.values())
 
     def note_test(self, number: int, scores: Mapping[str, float]) -> None:
         """Keep a trial's test scores."""
@@ -174,53 +177,58 @@ class SearchSession:
         write_csv(self.run.epochs, epoch_columns(epochs), epochs)
         self._tables_due = self._clock() + (self._clock() - started) / _TABLE_TIME_SHARE
 
-    @property
-    def elapsed_seconds(self) -> float:
-        """How long this driver has been at it."""
-        return self._clock() - self._begun
-
-    @property
-    def seconds_to_deadline(self) -> float:
-        """How much of the time budget is left; infinite without one."""
-        return math.inf if self._deadline is None else max(0.0, self._deadline - self._clock())
-
     # --- within -----------------------------------------------------------------------------------------------------
-
-    @property
-    def _late(self) -> bool:
-        return self._deadline is not None and self._clock() >= self._deadline
 
     def _draw(self) -> Job:
         number, drawn = self._study.ask(self.space)
-        config = self._config(drawn.tree)
-        folder = self.run.trial(number)
-        write_yaml(folder.config, config.model_dump(mode="json"))
-        values = _table_values(drawn)
-        self._study.note(number, values=values, seed=config.seed, data=self.data)
-        self.records[number] = TrialRecord(number, "running", config.seed, values, data=self.data)
-        return Job(number, config, folder.path)
+        return self._job(number, drawn)
 
-    def _config(self, tree: Any) -> TrialConfig:
-        search = self.space.search
-        # One seed for all: order, augmentation and head start alike, so that trials differ by their values alone.
-        asked = self.space.config(
-            tree, seed=search.seed, cpu_threads=max(1, int(search.per_trial.cpus)), weights_file=None
-        )
-        file = self._weights_files[asked.model.backbone, asked.model.weights]
-        model = asked.model.model_copy(update={"weights_file": file and str(file)})
-        return asked.model_copy(update={"model": model})
+    def _take_up(self, number: int) -> Job:
+        """Give an interrupted trial again: the same values, with images and weights where they lie now.
 
-    def _take_up_abandoned(self) -> Job:
-        number = self._abandoned.pop(0)
-        folder = self.run.trial(number)
-        return Job(number, load_model(folder.config, TrialConfig), folder.path)
+        Its values come from the study and not from config.yaml: the driver may have died before that was written.
+        """
+        return self._job(number, self._study.ask_again(number, self.space))
+
+    def _job(self, number: int, drawn: Drawn) -> Job:
+        job, values = self._jobs.make(number, drawn), table_values(drawn)
+        self._study.note(number, values=values, seed=job.config.seed, data=self.data)
+        write_yaml(self.run.trial(number).config, job.config.model_dump(mode="json"))
+        before = self.records.get(number, TrialRecord(number, "running", job.config.seed, values))
+        self.records[number] = replace(before, seed=job.config.seed, values=values, data=self.data)
+        return job
 
     def _replay(self) -> None:
-        """Fill ASHA's rungs from the stored epochs, as if the trials had just been judged."""
+        """Fill ASHA's rungs from the stored epochs, as they were filled when the trials ran."""
         for record in self.records.values():
             for index, epoch in enumerate(record.epochs, start=1):
                 if self._asha and record.state != "failed":
                     self._asha.may_go_on(record.trial, epoch.epoch, max(past.score for past in record.epochs[:index]))
+
+    def _close_decided(self) -> None:
+        """Close the trials that a dead driver had decided to stop, but not come to close."""
+        for record in [record for record in self.records.values() if record.state == "running" and record.reason]:
+            self._close(record.trial, record.reason, None)
+
+    def _close(self, number: int, stop_reason: str, failure: str | None) -> None:
+        """Tell the study how a trial ended."""
+        record = self.records[number]
+        if failure is None and stop_reason.startswith(MismatchError.__name__):
+            failure = stop_reason
+        state: State = "failed" if failure is not None else "stopped" if stop_reason else "complete"
+        reason = failure if failure is not None else stop_reason
+        if failure is not None and self._asha:
+            self._asha.forget(number)
+        self._study.note(number, peak_memory_mb=record.peak_memory_mb)
+        self._study.finish(number, state, max((epoch.score for epoch in record.epochs), default=None), reason)
+        self._update_record(number, state=state, reason=reason)
+
+    def _mismatch(self, live: Live, epoch: EpochRecord, facts: TrialFacts) -> str:
+        """Compare what was read back: at the first epoch this driver hears of, and whenever a phase has begun."""
+        if live.read_back and not begins_phase(live.job.config, epoch.epoch):
+            return ""
+        live.read_back = True
+        return mismatch(live.job.config, self.run.trial(live.job.number), epoch.epoch, facts)
 
     def _stop_reason(self, live: Live, epoch: EpochRecord) -> str:
         score = max(past.score for past in live.epochs if past.epoch <= epoch.epoch)
@@ -229,20 +237,11 @@ class SearchSession:
             return ""  # it has reached its end: nothing is saved by stopping it
         if self._asha and not goes_on:
             return f"ASHA: not among the best 1/{self._asha.reduction} at epoch {epoch.epoch}"
-        if self._late:
+        if self.budget.late:
             return "the time budget is spent"
         if self.gave_up:
             return "the search was given up"
         return ""
-
-    def _mismatch(self, job: Job, facts: TrialFacts) -> str:
-        """Hold what the live objects said of themselves against what was handed out; empty if they agree."""
-        faults = compare_effective(job.config, self.run.trial(job.number).effective)
-        model = job.config.model
-        asked = frozen_units(model.freeze, backbone_facts(model.backbone).line, model.backbone)
-        if facts.frozen_units != asked:
-            faults.append(f"{asked} units were to be frozen, but {facts.frozen_units} are")
-        return f"{MismatchError.__name__}: {'; '.join(faults)}" if faults else ""
 
     def _update_record(self, number: int, **changes: Any) -> None:
         live = self.running.get(number)
@@ -250,51 +249,17 @@ class SearchSession:
             changes["epochs"] = tuple(live.epochs)
         self.records[number] = replace(self.records[number], **changes)
 
-    def _count_failure(self, cause: str, reason: str) -> None:
-        before, times = self._equal_failures
-        self._equal_failures = (cause, times + 1 if cause == before else 1) if cause else ("", 0)
-        if self._equal_failures[1] >= EQUAL_FAILURES_IN_A_ROW:
-            self.gave_up = reason
+    def _note_seconds(self, *, force: bool) -> None:
+        """Keep the time that is spent, so that a kill forgets little of it."""
+        now = self._clock()
+        if force or now >= self._seconds_due:
+            self._study.note_seconds(self.budget.spent_seconds)
+            self._seconds_due = now + _SECONDS_BETWEEN_NOTES
 
-    def _show_best(self) -> None:
-        """Let `best` name the best trial's model; workers write theirs before they tell of the epoch."""
-        best = next(iter(self.kept()), None)
-        if best and (model := self.run.trial(best.trial).best).exists():
-            point_to(self.run.best, model)
-
-    def _prune_losers(self) -> None:
-        """Delete the weights, and only the weights, of ended trials that are not among the best."""
-        keep = {record.trial for record in self.kept()}
-        for record in self.records.values():
-            folder = self.run.trial(record.trial)
-            if record.state == "running":
-                continue
-            shutil.rmtree(folder.last, ignore_errors=True)
-            if record.trial not in keep and folder.best.is_symlink():
-                shutil.rmtree(folder.best.resolve(), ignore_errors=True)
-                folder.best.unlink()
-
-
-def _table_values(drawn: Drawn) -> dict[str, Scalar]:
-    """Give what was drawn by the dotted name under which the trial's files hold it.
-
-    A section that is chosen by its kind stands there as `training.schedule.kind`.
-    """
-    return {_place(name, drawn.tree): value for name, value in drawn.named.items()}
-
-
-def _place(name: str, tree: Any) -> str:
-    for part in name.split("."):
-        tree = tree[int(part)] if isinstance(tree, list) else tree[part]
-    return f"{name}.kind" if isinstance(tree, dict) and "kind" in tree else name
-
-
-def _cause(reason: str) -> str:
-    """Give what two failures have in common if they have one cause: numbers and addresses may differ.
-
-    Not so for diverged trials: in a wide range of learning rates they are part of a sound search.
-    """
-    return reason if reason.startswith(DivergedError.__name__) else re.sub(r"0x[0-9a-f]+|\d+", "#", reason)
+    def _shelve(self) -> None:
+        """Bring the weights on disk in line with the records; `best` moves on before what it names can go."""
+        self._shelf.show_best(self.records.values())
+        self._shelf.prune(list(self.records.values()))
 
 
 def _ending(record: TrialRecord) -> str:

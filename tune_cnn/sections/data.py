@@ -1,10 +1,37 @@
 """The `data` section: where the images are, how they are labelled, which belong to which split."""
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tune_cnn.sections.base import Fraction, Section
+from tune_cnn.sections.base import Fraction, ListOf, Section
+
+
+class Group(Section):
+    """What tells which images belong together, such as the frames of one video, in exactly one of two ways."""
+
+    pattern: str | None = None
+    """A regular expression, looked for in an image's path below the data root; its first group, else all it matches,
+    names the group."""
+    column: str | None = Field(default=None, min_length=1)
+    """A column of the layout's table."""
+
+    @model_validator(mode="after")
+    def _one_way_only(self) -> Self:
+        if self.pattern is not None and self.column is not None:
+            raise ValueError("pattern and column are both written; keep one of them")
+        if self.pattern is None and self.column is None:
+            raise ValueError("group says nothing; write group: {pattern: 'video_([0-9]+)'} or group: {column: video}")
+        return self
+
+    @model_validator(mode="after")
+    def _pattern_can_be_read(self) -> Self:
+        try:
+            re.compile(self.pattern or "")
+        except re.error as error:
+            raise ValueError(f"pattern {self.pattern!r} is no regular expression: {error}; mend it") from error
+        return self
 
 
 class Splits(Section):
@@ -17,6 +44,9 @@ class Splits(Section):
     val: str | Fraction
     test: str | Fraction | None = None
     seed: int = 0
+    group: Group | None = None
+    """Images of one group are kept on one side of every split that is drawn; between named splits, groups that stand
+    on two sides are warned about."""
 
     @model_validator(mode="after")
     def _leaves_something_to_train_on(self) -> Self:
@@ -41,6 +71,26 @@ class FoldersData(DataSection):
     kind: Literal["folders"]
     splits: Splits
 
+    @model_validator(mode="after")
+    def _has_no_table(self) -> Self:
+        _refuse_column(self.splits, self.kind)
+        return self
+
+
+class Synthetic(Section):
+    """Further training images: the dominant class's boxes are painted over, and the next class becomes the label.
+
+    Made of training images with boxes of several classes, with the median colour of what lies outside all boxes.
+    """
+
+    labels_except: ListOf[str] = ()
+    """No image is made that would get one of these labels, such as a class that has images enough."""
+    painted_except: ListOf[str] = ()
+    """No boxes of these classes are painted over."""
+    fraction: float = Field(default=1.0, gt=0, le=1)
+    """Of the images that could be made, how many are, drawn by the seed."""
+    seed: int = 0
+
 
 class BoxesCsvData(DataSection):
     """Bounding boxes in a CSV per split folder; an image's label is its dominant class, argmax(total area x count)."""
@@ -49,6 +99,7 @@ class BoxesCsvData(DataSection):
     splits: Splits
     annotations: str = "_annotations.csv"
     label: Literal["dominant"] = "dominant"
+    synthetic: Synthetic | None = None
 
 
 class ListsData(DataSection):
@@ -57,6 +108,20 @@ class ListsData(DataSection):
     kind: Literal["lists"]
     splits: Splits
     classes: str | None = None
+
+    @model_validator(mode="after")
+    def _has_no_named_columns(self) -> Self:
+        _refuse_column(self.splits, self.kind)
+        return self
+
+
+def _refuse_column(splits: Splits, kind: str) -> None:
+    """Raise ValueError for a group that is looked up in a table, in a layout that has none with named columns."""
+    if splits.group is not None and splits.group.column is not None:
+        raise ValueError(
+            f"splits.group.column is {splits.group.column!r}, but kind {kind} has no table with named columns; "
+            "write group: {pattern: …}"
+        )
 
 
 Data = Annotated[FoldersData | BoxesCsvData | ListsData, Field(discriminator="kind")]

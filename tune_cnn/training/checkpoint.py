@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from torch import Tensor, nn, optim
 
 from tune_cnn.errors import StoreError
 from tune_cnn.files import write_whole
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 _TENSORS = "state.safetensors"
@@ -64,30 +67,38 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 def load_checkpoint(folder: Path) -> Checkpoint | None:
     """Read a checkpoint; None if the folder holds none.
 
+    None too, with a warning, if it is damaged: the trial then begins anew, and comes the same way again.
+
     Raises:
-        StoreError: what is there is damaged.
+        StoreError: what is there cannot be read just now.
     """
     plain = folder / _PLAIN
     if not plain.exists():
         return None
     try:
-        body = json.loads(plain.read_text())
-        name = Path(body["tensors"]).name  # a foreign file cannot name one outside its folder
-        data = (folder / name).read_bytes()
-        if hashlib.sha256(data).hexdigest() != body["sha256"]:
-            raise StoreError(f"{folder / name}: the checkpoint is damaged, its SHA-256 is not the one in {_PLAIN}")
-        tensors = load(data)
-        return Checkpoint(
-            epoch=body["epoch"],
-            model={key.removeprefix("model/"): value for key, value in tensors.items() if key.startswith("model/")},
-            optimizer=_join(tensors, body["optimizer"]),
-            schedule=body["schedule"],
-            stopping=body["stopping"],
-            history=body["history"],
-            scaler=body["scaler"],
-        )
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        return _read(folder, json.loads(plain.read_bytes()))
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        log.warning("%s: the checkpoint is damaged (%s); the trial begins anew", folder, error)
+        return None
+    except OSError as error:
         raise StoreError(f"{folder}: the checkpoint cannot be read: {error}") from error
+
+
+def _read(folder: Path, body: Mapping[str, Any]) -> Checkpoint:
+    name = Path(body["tensors"]).name  # a foreign file cannot name one outside its folder
+    data = (folder / name).read_bytes()
+    if hashlib.sha256(data).hexdigest() != body["sha256"]:
+        raise ValueError(f"the SHA-256 of {name} is not the one in {_PLAIN}")
+    tensors = load(data)
+    return Checkpoint(
+        epoch=body["epoch"],
+        model={key.removeprefix("model/"): value for key, value in tensors.items() if key.startswith("model/")},
+        optimizer=_join(tensors, body["optimizer"]),
+        schedule=body["schedule"],
+        stopping=body["stopping"],
+        history=body["history"],
+        scaler=body["scaler"],
+    )
 
 
 def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: optim.Optimizer) -> None:

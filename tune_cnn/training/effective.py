@@ -9,7 +9,8 @@ from typing import Any
 from torch import optim
 from torch.optim import lr_scheduler
 
-from tune_cnn.data.augment import Augmenter
+from tune_cnn.config import TrialConfig
+from tune_cnn.data.augment import Augmenter, build_policy
 from tune_cnn.models.classifier import Classifier
 from tune_cnn.models.units import batch_norms, units_of
 from tune_cnn.training.loop import Training
@@ -20,8 +21,15 @@ Live = Mapping[str, Any]
 _OPTIMIZERS = {optim.Adam: "adam", optim.AdamW: "adamw", optim.SGD: "sgd", optim.RMSprop: "rmsprop"}
 
 
-def read_back(training: Training, model: Classifier, augmenter: Augmenter) -> dict[str, dict[str, Any]]:
-    """Give `live` and `observed`, both plain data, at the start of a training run."""
+def read_back(training: Training, asked: TrialConfig) -> dict[str, dict[str, Any]]:
+    """Give `live` and `observed`, both plain data, as a phase of a training run begins.
+
+    Args:
+        training: whose model, optimiser and augmenter are looked at.
+        asked: the config; only the policy's name is taken from it, if the live transforms are those it stands for.
+    """
+    model = training.model
+    transforms = training.augment.describe() if isinstance(training.augment, Augmenter) else []
     return {
         "live": {
             "image.px": int(training.train.images[:1].shape[1]),
@@ -29,6 +37,7 @@ def read_back(training: Training, model: Classifier, augmenter: Augmenter) -> di
             **_optimizer(training.optimizer),
             **_schedule(training.learning_rate),
             **_plan(training),
+            "augment": _policy(transforms, asked),
         },
         "observed": {
             "phase": training.phase.name,
@@ -38,7 +47,7 @@ def read_back(training: Training, model: Classifier, augmenter: Augmenter) -> di
             "learning_rates": [float(group["lr"]) for group in training.optimizer.param_groups],
             "batch_norm": vars(model.batch_norm_modes()),
             "dropout": list(model.dropout()),
-            "transforms": augmenter.describe(),
+            "transforms": transforms,
         },
     }
 
@@ -52,6 +61,12 @@ def _frozen_units(model: Classifier) -> int:
             break
         frozen += 1
     return frozen
+
+
+def _policy(transforms: list[dict[str, Any]], asked: TrialConfig) -> Any:
+    """Give the policy as it was asked for if the live transforms are what it stands for; else those themselves."""
+    wanted = build_policy(asked.augment, asked.image.px).describe()
+    return asked.model_dump(mode="json")["augment"] if transforms == wanted else transforms
 
 
 def _head(model: Classifier) -> Live:

@@ -31,6 +31,10 @@ class Epoch:
     is_best: bool
 
 
+def _nobody_watches(_training: "Training") -> None:
+    """Take in that a phase begins and do nothing."""
+
+
 @dataclass
 class Training:
     """One training run: call `epochs()` and take them as they come.
@@ -49,6 +53,8 @@ class Training:
     seed: int
     score_of: Callable[[Mapping[str, float]], float]
     """From an epoch's scores to what is ranked; higher is better."""
+    on_phase: Callable[["Training"], None] = _nobody_watches
+    """Told when a phase begins, before its first step; of a resumed one too, before its state is put back."""
     history: list[EpochRecord] = field(default_factory=list)
     optimizer: optim.Optimizer = field(init=False)
     learning_rate: LearningRate = field(init=False)
@@ -114,6 +120,7 @@ class Training:
             self.config.schedule, self.optimizer, epochs=phase.epochs, steps_per_epoch=len(self.train)
         )
         self.stopping.forgive()
+        self.on_phase(self)
 
     def _epoch(self, epoch: int) -> Epoch:
         started = time.perf_counter()

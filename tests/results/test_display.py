@@ -1,0 +1,31 @@
+from pathlib import Path
+
+import pytest
+
+from tune_cnn.results.display import place
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        pytest.param("runs/a", "runs/a", id="below-the-working-directory"),
+        pytest.param(".", None, id="the-working-directory-itself"),
+        pytest.param("../elsewhere", None, id="beside-it"),
+    ],
+)
+def test_a_path_is_relative_where_it_lies_below_the_working_directory(
+    path: str, shown: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    whole = (here / path).resolve()
+    assert place(whole) == (str(whole) if shown is None else shown)
+
+
+def test_a_path_in_the_home_folder_begins_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(elsewhere)
+    assert place(home / ".cache" / "file") == "~/.cache/file"

@@ -1,0 +1,90 @@
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.search.driving import begin, epoch_of, facts_of, made_space, open_session
+from tune_cnn.errors import ChangedDataError, StoreError
+from tune_cnn.results.failures import Failure
+from tune_cnn.results.records import RunFolder
+from tune_cnn.search.bridge import Bridge, epoch_message, failure_message
+from tune_cnn.search.jobs import Job
+from tune_cnn.search.session import SearchSession
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> SearchSession:
+    return open_session(made_space(tmp_path), RunFolder(tmp_path / "run"))
+
+
+@pytest.fixture
+def bridge(session: SearchSession) -> Bridge:
+    return Bridge(session)
+
+
+def started(bridge: Bridge, session: SearchSession, key: str) -> Job:
+    job = bridge.propose(key)
+    assert job is not None
+    begin(session, job)
+    assert bridge.on_message(key, epoch_message(epoch_of(1, 0.5), facts_of(job), None))
+    return job
+
+
+def test_an_epoch_arrives_as_it_was_told(bridge: Bridge, session: SearchSession) -> None:
+    job = started(bridge, session, "a")
+    assert session.records[0].epochs == (epoch_of(1, 0.5),)
+    assert session.records[0].facts == facts_of(job)
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        pytest.param(Failure("ValueError: wrong"), "ValueError: wrong", id="its-own-words"),
+        pytest.param(None, "the worker process died (killed, or out of memory)", id="no-last-word"),
+    ],
+)
+def test_a_failed_trial_has_the_reason_that_its_worker_told(
+    bridge: Bridge, session: SearchSession, told: Failure | None, reason: str
+) -> None:
+    started(bridge, session, "a")
+    if told:
+        bridge.on_message("a", failure_message(told))
+    bridge.on_end("a", failed=True)
+    assert (session.records[0].state, session.records[0].reason) == ("failed", reason)
+    assert bridge.broken is None
+
+
+@pytest.mark.parametrize(
+    ("told", "kind"),
+    [
+        pytest.param(Failure("OSError: [Errno 28] No space left on device", "store"), StoreError, id="full-disk"),
+        pytest.param(Failure("ChangedDataError: images have changed", "data"), ChangedDataError, id="other-images"),
+    ],
+)
+def test_what_would_strike_any_trial_ends_the_search_and_leaves_the_trial_open(
+    bridge: Bridge, session: SearchSession, told: Failure, kind: type[Exception]
+) -> None:
+    for key in "ab":
+        started(bridge, session, key)
+    bridge.on_message("a", failure_message(told))
+    bridge.on_end("a", failed=True)
+    assert isinstance(bridge.broken, kind)
+    assert told.reason.partition(": ")[2] in str(bridge.broken)
+    assert bridge.propose("c") is None
+    assert not bridge.on_message("b", epoch_message(epoch_of(2, 0.6), facts_of(session.running[1].job), None))
+    bridge.on_end("b", failed=False)
+    again = open_session(session.space, session.run)
+    assert [record.state for record in again.records.values()] == ["running", "running"]
+
+
+def test_a_study_that_breaks_ends_the_search_though_the_executor_swallows_the_error(
+    bridge: Bridge, session: SearchSession
+) -> None:
+    job = started(bridge, session, "a")
+    with sqlite3.connect(session.run.study) as db:
+        db.execute("DROP TABLE trial_user_attributes")
+    with pytest.raises(StoreError):
+        bridge.on_message("a", epoch_message(epoch_of(2, 0.6), facts_of(job), None))
+    bridge.on_end("a", failed=True)  # the executor blames the trial
+    assert isinstance(bridge.broken, StoreError)
+    assert bridge.propose("b") is None

@@ -1,0 +1,67 @@
+"""From what was drawn to a job that a worker can run alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tune_cnn.config import TrialConfig
+from tune_cnn.results.records import RunFolder, Scalar
+from tune_cnn.space.nodes import Drawn
+from tune_cnn.space.schema import Space
+
+
+@dataclass(frozen=True)
+class Job:
+    """One trial to run: everything a worker needs to know."""
+
+    number: int
+    config: TrialConfig
+    folder: Path
+    expected_data: str | None
+    """The fingerprint of the images the search began with; None if this config may see others of them."""
+
+
+class Jobs:
+    """Makes jobs of one search, with images and weights where they lie now."""
+
+    def __init__(
+        self, space: Space, run: RunFolder, *, weights_files: Mapping[tuple[str, str], Path | None], data: str
+    ) -> None:
+        self._space, self._run, self._weights_files, self._data = space, run, weights_files, data
+        self._default = self._config(space.tree_of(space.defaults()).tree)
+
+    def make(self, number: int, drawn: Drawn) -> Job:
+        """Give the job of one trial."""
+        config = self._config(drawn.tree)
+        expected = self._data if self._sees_the_same_files(config) else None
+        return Job(number, config, self._run.trial(number).path, expected)
+
+    def _config(self, tree: Any) -> TrialConfig:
+        search = self._space.search
+        # One seed for all: order, augmentation and head start alike, so that trials differ by their values alone.
+        asked = self._space.config(
+            tree, seed=search.seed, cpu_threads=max(1, int(search.per_trial.cpus)), weights_file=None
+        )
+        file = self._weights_files[asked.model.backbone, asked.model.weights]
+        model = asked.model.model_copy(update={"weights_file": file and str(file)})
+        return asked.model_copy(update={"model": model})
+
+    def _sees_the_same_files(self, config: TrialConfig) -> bool:
+        """Whether the driver's fingerprint, made with the defaults, is that of a config's images too."""
+        same_limit = config.image.max_megapixels == self._default.image.max_megapixels
+        return config.data == self._default.data and same_limit
+
+
+def table_values(drawn: Drawn) -> dict[str, Scalar]:
+    """Give what was drawn by the dotted name under which the trial's files hold it.
+
+    A section that is chosen by its kind stands there as `training.schedule.kind`.
+    """
+    return {_place(name, drawn.tree): value for name, value in drawn.named.items()}
+
+
+def _place(name: str, tree: Any) -> str:
+    for part in name.split("."):
+        tree = tree[int(part)] if isinstance(tree, list) else tree[part]
+    return f"{name}.kind" if isinstance(tree, dict) and "kind" in tree else name
