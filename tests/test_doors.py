@@ -21,6 +21,7 @@ DOORS = {
     "cv2": {"data/augment.py"},
     "imagehash": {"data/sketch.py"},
     "ruamel": {"yaml_files.py"},
+    "sklearn": {"training/baseline.py"},
     "typer": {"cli.py", "cli_options.py"},
 }
 # Lower number, lower layer; a module may import its own layer and those below.
@@ -40,13 +41,15 @@ LIGHT = [
     *(
         "models/catalogue.py",
         "models/freeze.py",
+        "models/layer_plan.py",
+        "models/trunk.py",
         "training/plan.py",
         "search/asha.py",
         "search/open_space.py",
         "cli.py",
     ),
 ]
-HEAVY = {"torch", "ray", "timm", "albumentations", "optuna", "torchvision", "torchmetrics"}
+HEAVY = {"torch", "ray", "timm", "albumentations", "optuna", "torchvision", "torchmetrics", "sklearn"}
 
 
 def name(module: Path) -> str:

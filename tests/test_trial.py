@@ -114,6 +114,71 @@ def test_warm_up_freezes_everything_then_thaws_to_the_depth(shapes: Path, cache_
     assert [record.frozen_units for record in history] == [13, 13, 6]
 
 
+# Two units, trained within milliseconds.
+TINY = {"backbone": {"kind": "custom", "layers": [{"conv": 4, "pool": 2, "repeat": 2}]}}
+
+
+def test_phases_are_proved_by_the_recorded_rates_and_frozen_units(
+    shapes: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    optimizer = {"kind": "sgd", "lr": 1e-4}
+    schedule = {"kind": "cosine", "final_fraction": 0.1}
+    warm_up = {"epochs": 2, "lr": 0.5}
+    training = {"epochs": 5, "batch_size": 8, "optimizer": optimizer, "schedule": schedule, "warm_up": warm_up}
+    history = run(trial_config(shapes, model=TINY, training=training), tmp_path / "trial", cache_dir)
+    assert [record.frozen_units for record in history] == [2, 2, 0, 0, 0]
+    thirds = [0.9 * (1 + np.cos(np.pi * third / 3)) / 2 + 0.1 for third in range(3)]
+    assert [record.lr for record in history] == pytest.approx([0.5, 0.5, *(1e-4 * share for share in thirds)])
+
+
+def test_the_layers_of_a_network_from_scratch_are_read_back(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+    head = {"convolutions": [{"conv": 3, "kernel": 1}], "features": "flat", "hidden": [6], "batch_norm": True}
+    config = trial_config(shapes, model=TINY | {"head": head}, training={"epochs": 1, "batch_size": 8})
+    run(config, tmp_path, cache_dir)
+    file = TrialFolder(tmp_path).effective
+    assert compare_effective(config, file) == []
+    observed = read_yaml(file).tree["observed"]
+    assert [(layer["conv"], layer["pool"]) for layer in observed["layers"]] == [(4, 2), (4, 2)]
+    assert [layer["kernel"] for layer in observed["head_convolutions"]] == [1]
+    (test,) = evaluate_model(tmp_path / "best", data_root=None, splits=["test"], cache_dir=cache_dir)
+    assert test.images == 15
+
+
+EARLY = {  # a rate at which nothing moves: the second epoch cannot be better than the first
+    "epochs": 6,
+    "batch_size": 16,
+    "optimizer": {"kind": "adam", "lr": 1e-3, "layer_decay": 0.5},
+    "schedule": {"kind": "one_cycle"},
+    "warm_up": {"epochs": 4, "lr": 1e-12, "stop_patience_epochs": 1},
+}
+
+
+def test_a_warm_up_that_brings_nothing_ends_early_and_leaves_its_epochs(
+    shapes: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    history = run(trial_config(shapes, model=TINY, training=EARLY), tmp_path / "trial", cache_dir)
+    assert [record.frozen_units for record in history] == [2, 2, 0, 0, 0, 0]
+    rates = [record.lr for record in history]
+    assert rates[:2] == [1e-12, 1e-12]
+    assert rates.index(max(rates)) in (3, 4), "one cycle over the four epochs that are left"
+    assert max(rates) > 5e-4
+
+
+@pytest.mark.parametrize("killed_after", [1, 2, 3], ids=["in-the-warm-up", "at-its-end", "in-the-training-proper"])
+def test_a_kill_around_an_early_end_of_the_warm_up_changes_nothing(
+    shapes: Path, cache_dir: Path, tmp_path: Path, killed_after: int
+) -> None:
+    config = trial_config(shapes, model=TINY, training=EARLY)
+
+    def kill(epoch: EpochRecord, _facts: TrialFacts, _memory: float | None) -> None:
+        if epoch.epoch == killed_after:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(config, tmp_path / "parts", cache_dir, on_epoch=kill)
+    assert curve(run(config, tmp_path / "parts", cache_dir)) == curve(run(config, tmp_path / "whole", cache_dir))
+
+
 def test_the_best_epochs_weights_are_kept_not_the_last(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
     config = with_training(shapes, epochs=6, optimizer={"kind": "sgd", "lr": 0.3})
     history = run(config, tmp_path / "trial", cache_dir)
@@ -149,6 +214,11 @@ def test_a_loss_that_is_no_number_ends_the_trial(shapes: Path, cache_dir: Path, 
         *({"optimizer": optimizer, "class_weights": "balanced", "label_smoothing": 0.1} for optimizer in OPTIMIZERS),
         *({"optimizer": {"kind": "adam", "lr": 0.01}, "schedule": schedule} for schedule in SCHEDULES),
         {"optimizer": {"kind": "adam"}, "stop_patience_epochs": 2, "warm_up": {"epochs": 1}},
+        {
+            "optimizer": {"kind": "adamw", "lr": 0.01, "layer_decay": 0.5},
+            "schedule": {"kind": "cosine", "final_fraction": 0.2},
+            "warm_up": {"epochs": 1, "lr": 0.02, "stop_patience_epochs": 3},
+        },
     ],
     ids=json.dumps,
 )
@@ -163,7 +233,10 @@ def test_what_the_live_objects_hold_is_what_was_asked(
     assert compare_effective(config, file) == []
     effective = read_yaml(file).tree
     assert {"training.optimizer.lr", "training.batch_size", "model.head.hidden"} <= set(effective["read_back"])
-    assert effective["observed"]["frozen_units"] == 10
+    assert (effective["observed"]["phase"], effective["observed"]["frozen_units"]) == ("train", 10)
+    if training["optimizer"].get("layer_decay"):
+        # The three last units are two blocks and the pooling, which has no weights and no rate.
+        assert effective["observed"]["learning_rates"] == pytest.approx([0.0025, 0.005, 0.01])
     assert [transform["transform"] for transform in effective["observed"]["transforms"]]
     other = config.model_copy(update={"training": config.training.model_copy(update={"batch_size": 9})})
     assert compare_effective(other, file) == ["training.batch_size is 9 in the config, but the live objects hold 8"]

@@ -145,7 +145,9 @@ def _fault_of_no_branch(location: Location, model: type[BaseModel], tree: Any) -
     choices = members(field.annotation) if field else ()
     words = [str(word) for choice in choices for word in get_args(choice) if isinstance(word, str)]
     close = nearest(value, words) if isinstance(value, str) else None
-    if words:
+    if words and int in choices:
+        ways = listing([*words, "a whole number"])
+    elif words:
         ways = listing([*words, "a list of transforms, each {transform: NAME, arguments: {…}}"])
     else:
         ways = listing("a text" if choice is str else "a fraction such as 0.1" for choice in choices)
@@ -297,6 +299,9 @@ _EXAMPLES = {
     "name": "my-search",
     "root": "data/my-images",
     "backbone": "tf_efficientnet_lite0",
+    "kind": "custom",
+    "conv": "32",
+    "layers": "[{conv: 32}]",
     "val": "valid",
     "transform": "HorizontalFlip",
     "data": "{kind: folders, root: data/my-images, splits: {train: train, val: valid}}",

@@ -55,9 +55,10 @@ def is_section(annotation: Any) -> bool:
 
 
 def kind_of(section: type[BaseModel]) -> str | None:
-    """The text that `kind` must have in this section; None if the section has no kind."""
+    """The text that `kind` must have in this section; None if the section has no kind, or knows several."""
     field = section.model_fields.get("kind")
-    return str(get_args(field.annotation)[0]) if field and get_origin(field.annotation) is Literal else None
+    texts = get_args(field.annotation) if field and get_origin(field.annotation) is Literal else ()
+    return str(texts[0]) if len(texts) == 1 else None
 
 
 def kinds(annotation: Any) -> tuple[str, ...]:

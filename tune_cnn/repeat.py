@@ -63,7 +63,7 @@ def repeat_trial(
         scores = ", ".join(f"{name} {value:.4f}" for name, value in epoch.scores.items())
         _say(console, f"epoch {epoch.epoch}: {scores}")
 
-    _say(console, f"training {config.model.backbone} into {folder.path}")
+    _say(console, f"training {config.model.backbone_name} into {folder.path}")
     failure: TuneCnnError | None = None
     try:
         run_trial(config, folder, metric=metric, cache_dir=cache_dir, on_epoch=show)
@@ -142,9 +142,9 @@ def _with_weights(
     there = model.weights_file is not None and Path(model.weights_file).is_file()
     if model.weights == "none" or (there and weights_dir is None):
         return config
-    found = resolve_weights(model.backbone, model.weights, weights_dir=weights_dir, cache_dir=cache_dir)
+    found = resolve_weights(model.backbone_name, model.weights, weights_dir=weights_dir, cache_dir=cache_dir)
     _say(console, f"weights: {found.source}")
-    began = before and before.run.facts.weights.get(f"{model.backbone} {model.weights}")
+    began = before and before.run.facts.weights.get(f"{model.backbone_name} {model.weights}")
     if before and began and began.sha256 != found.sha256:
         _say(console, f"note: trial {before.trial.trial} started from other weights, {began.file}")
     return config.model_copy(update={"model": model.model_copy(update={"weights_file": str(found.file)})})

@@ -25,6 +25,7 @@ from tune_cnn.results.failures import write_traceback
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder
 from tune_cnn.results.trial_files import new_best, tidy
 from tune_cnn.sections.search import Metric
+from tune_cnn.training.baseline import LinearBaseline
 from tune_cnn.training.batches import Batches, best_device
 from tune_cnn.training.checkpoint import load_checkpoint, save_checkpoint
 from tune_cnn.training.effective import read_back
@@ -33,6 +34,7 @@ from tune_cnn.training.objective import classification_objective
 
 log = logging.getLogger(__name__)
 
+OnPhase = Callable[[Training | LinearBaseline], None]
 OnEpoch = Callable[[EpochRecord, TrialFacts, float | None], Any]
 
 
@@ -71,16 +73,20 @@ def run_trial(
         tidy(folder)
         _seed(config)
         data = _open_data(config, expected_data, cache_dir)
-        model = build_classifier(config.model, len(data.classes)).to(best_device())
+        model = build_classifier(config.model, len(data.classes), px=config.image.px).to(best_device())
         facts = _facts(model)
         augmenter = build_policy(config.augment, config.image.px)
 
-        def write_read_back(training: Training) -> None:
+        def write_read_back(training: Training | LinearBaseline) -> None:
             write_effective(folder.effective, config, **read_back(training, config))
 
         training = _training(config, model, data, augmenter, metric, on_phase=write_read_back)
         log.info(
-            "%s, %d of %d units frozen, on %s", config.model.backbone, facts.frozen_units, facts.units, facts.device
+            "%s, %d of %d units frozen, on %s",
+            config.model.backbone_name,
+            facts.frozen_units,
+            facts.units,
+            facts.device,
         )
         if checkpoint := load_checkpoint(folder.last):
             training.resume(checkpoint)
@@ -174,16 +180,21 @@ def _training(
     augmenter: Augmenter,
     metric: Metric,
     *,
-    on_phase: Callable[[Training], None],
-) -> Training:
+    on_phase: OnPhase,
+) -> Training | LinearBaseline:
     images_per_class = np.bincount(data.splits["train"].labels, minlength=len(data.classes))
+    objective = classification_objective(config.training, images_per_class.tolist())
+    train, val = (_batches(data.splits[name], model, config.training.batch_size) for name in ("train", "val"))
+    if config.model.head.kind != "dense":
+        balanced = config.training.class_weights == "balanced"
+        return LinearBaseline(model, train, val, objective, config.model.head, balanced, score_of(metric), on_phase)
     return Training(
         model=model,
         frozen_units=model.frozen_units,
-        train=_batches(data.splits["train"], model, config.training.batch_size),
-        val=_batches(data.splits["val"], model, config.training.batch_size),
+        train=train,
+        val=val,
         augment=None if config.augment == "none" else augmenter,
-        objective=classification_objective(config.training, images_per_class.tolist()),
+        objective=objective,
         config=config.training,
         seed=config.seed,
         score_of=score_of(metric),

@@ -8,6 +8,7 @@ from tune_cnn.errors import SpaceFileError
 from tune_cnn.models import catalogue
 from tune_cnn.models.catalogue import TABLE, facts, find, known_backbones, line_from_text, line_to_text, nearest
 from tune_cnn.models.freeze import UnitLine
+from tune_cnn.models.trunk import model_faults
 from tune_cnn.sections.model import Freeze, ModelConfig
 
 PROMISED = (
@@ -133,6 +134,6 @@ def test_names_are_found_by_part_or_pattern(pattern: str, has: str, has_not: str
     ],
 )
 def test_what_no_backbone_can_do_is_said_without_torch(model: ModelConfig, message: str | None) -> None:
-    faults = catalogue.model_faults(model)
+    faults = model_faults(model)
     assert len(faults) == (message is not None)
     assert (message or "") in "".join(faults)

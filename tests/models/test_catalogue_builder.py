@@ -49,9 +49,9 @@ class Network(nn.Module):
 
 
 def test_a_network_is_traced_unit_by_unit() -> None:
-    line, pooled = trace(Network("one", "two"), 32)
+    line, outputs = trace(Network("one", "two"), 32)
     assert line == UnitLine((1, 1, 0), (2, 4, 4))
-    assert pooled.shape == (1, 3)
+    assert [output.shape[1:] for output in outputs] == [(3, 16, 16), (3, 8, 8), (3, 1, 1), (3,)]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from tests.models.conftest import WriteWeights
 from tune_cnn.errors import SpaceFileError, TrialError, WeightsError
 from tune_cnn.models.catalogue import facts
 from tune_cnn.models.classifier import Classifier, build_classifier
-from tune_cnn.models.units import batch_norms, units_of, weight_layers
+from tune_cnn.models.units import batch_norms, count_weights, units_of, weight_layers
 from tune_cnn.sections.model import Freeze, HeadConfig, ModelConfig
 
 STILL_NETS = ("resnet18", "tf_efficientnet_lite0", "mobilenetv3_large_100", "densenet121")
@@ -153,7 +153,7 @@ def test_live_units_are_those_of_the_catalogue_and_run_in_order(backbone: str) -
     assert tuple(weight_layers(unit) for _, unit in units_of(model.backbone)) == known.line.weight_layers
     assert logits.shape == (2, 5)
     assert features.shape == (1, known.features)
-    assert sum(parameter.numel() for parameter in model.backbone.parameters()) == known.parameters
+    assert count_weights(model.backbone)[0] == known.parameters
 
 
 def test_layers_after_the_pooling_are_units_too() -> None:

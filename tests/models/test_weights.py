@@ -326,3 +326,14 @@ def test_half_precision_weights_give_the_same_features_to_rounding(cache: Path) 
         with torch.inference_mode():
             features.append(model.backbone(images))
     torch.testing.assert_close(features[0], features[1], atol=0.02, rtol=0.02)
+
+
+def test_a_network_from_scratch_has_no_weights_or_a_file_of_its_own(tmp_path: Path, cache: Path) -> None:
+    none = resolve_weights("custom", "none", weights_dir=None, cache_dir=cache)
+    assert (none.file, none.sha256, none.source) == (None, None, "random")
+    file = tmp_path / "mine.safetensors"
+    save_file({"layers.0.conv.bias": torch.zeros(2)}, file)
+    found = resolve_weights("custom", str(file), weights_dir=None, cache_dir=cache)
+    assert (found.file, found.sha256) == (file, hashlib.sha256(file.read_bytes()).hexdigest())
+    with pytest.raises(WeightsError, match="no such file"):
+        resolve_weights("custom", str(tmp_path / "gone.safetensors"), weights_dir=None, cache_dir=cache)

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tune_cnn.models.catalogue import facts as backbone_facts
-from tune_cnn.models.freeze import frozen_units
+from tune_cnn.models.trunk import frozen_units_of, trunk_of
 from tune_cnn.results.effective import write_effective
 from tune_cnn.results.records import EpochRecord, RunFolder, Scalar, TrialFacts
 from tune_cnn.results.trial_files import new_best
@@ -54,14 +53,12 @@ def rising(values: Mapping[str, Scalar], epoch: int) -> float:
 
 def facts_of(job: Job) -> TrialFacts:
     model = job.config.model
-    line = backbone_facts(model.backbone).line
-    frozen = frozen_units(model.freeze, line, model.backbone)
-    return TrialFacts(1000, 10, 1.5, frozen, len(line), "cpu")
+    return TrialFacts(1000, 10, 1.5, frozen_units_of(model), len(trunk_of(model).line), "cpu")
 
 
-def epoch_of(number: int, score: float) -> EpochRecord:
+def epoch_of(number: int, score: float, phase: str = "train") -> EpochRecord:
     scores = {"train_loss": 1.0, "val_loss": 1 - score, "val_accuracy": score}
-    return EpochRecord(epoch=number, seconds=0.5, lr=0.1, frozen_units=0, score=score, scores=scores)
+    return EpochRecord(epoch=number, seconds=0.5, lr=0.1, frozen_units=0, score=score, scores=scores, phase=phase)
 
 
 def begin(session: SearchSession, job: Job) -> None:
@@ -83,10 +80,10 @@ def keep_weights(session: SearchSession, number: int, epoch: int = 1) -> None:
         (part / "model.safetensors").write_bytes(b"weights")
 
 
-def go_on(session: SearchSession, job: Job, epoch: int, score: float) -> bool:
+def go_on(session: SearchSession, job: Job, epoch: int, score: float, phase: str = "train") -> bool:
     """Do what a worker does in an epoch that is the best so far; True if the trial may go on."""
     keep_weights(session, job.number, epoch)
-    return session.on_epoch(job.number, epoch_of(epoch, score), facts_of(job), 100.0)
+    return session.on_epoch(job.number, epoch_of(epoch, score, phase), facts_of(job), 100.0)
 
 
 def start(session: SearchSession) -> Job:

@@ -18,8 +18,10 @@ from tests.search.driving import (
     start,
     tell_read_back,
 )
+from tests.space.made import space_of
 from tune_cnn.results.records import RunFolder, Scalar
 from tune_cnn.search.session import SearchSession
+from tune_cnn.search.study import Study
 
 
 @pytest.fixture
@@ -177,8 +179,8 @@ def test_after_a_warm_up_the_live_modules_are_compared_again(tmp_path: Path) -> 
     job = start(session)
     units = facts_of(job).units
     tell_read_back(session, job, phase="warm_up", frozen_units=units)
-    assert go_on(session, job, 1, 0.1)
-    assert go_on(session, job, 2, 0.2)
+    assert go_on(session, job, 1, 0.1, "warm_up")
+    assert go_on(session, job, 2, 0.2, "warm_up")
     tell_read_back(session, job, phase="train", frozen_units=units)  # nothing thawed
     assert not go_on(session, job, 3, 0.3)
     assert f"{units} stand still" in session.running[job.number].stop_reason
@@ -233,3 +235,17 @@ def test_each_parameter_stands_in_the_table_as_it_stands_in_the_trials_files(ses
     for number, record in session.records.items():
         for name, value in record.values.items():
             assert rows.loc[number, name] == value
+
+
+def test_a_section_stands_under_the_name_that_its_option_has(tmp_path: Path) -> None:
+    schedules = {"choice": {"soon": {"kind": "plateau", "patience_epochs": 1}, "never": {"kind": "constant"}}}
+    layers = {"choice": {"one": [{"conv": 8}], "two": [{"conv": 8, "repeat": 2}]}}
+    backbone = {"kind": "custom", "layers": layers}
+    space = space_of(tmp_path, model__backbone=backbone, training__schedule=schedules)
+    study = Study.open(tmp_path / "study.db", space.search, defaults=space.defaults())
+    weights = {("custom", "none"): None}
+    session = SearchSession(space, study, RunFolder(tmp_path / "run"), weights_files=weights, data="d" * 64)
+    job = session.propose()
+    assert job is not None
+    assert session.records[0].values == {"model.backbone.layers": "one", "training.schedule": "soon"}
+    assert job.config.model.backbone_name == "custom"

@@ -120,7 +120,7 @@ NAME_FAULTS = (
     _line(
         12,
         "  lr: 1e-3",
-        "training.lr: unknown name; did you mean training.optimizer.lr?",
+        "training.lr: unknown name; did you mean training.optimizer.lr or training.warm_up.lr?",
         id="rate-outside-the-optimizer",
     ),
     _line(

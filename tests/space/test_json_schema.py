@@ -33,6 +33,34 @@ FITTING = [
     pytest.param({"training__optimizer__kind": {"choice": ["adam", "sgd"]}}, id="searched-kind"),
     pytest.param({"augment": {"choice": ["none", [{"transform": "HorizontalFlip"}]]}}, id="choice-of-policies"),
     pytest.param({"augment": [{"transform": "Rotate", "arguments": {"limit": {"range": [5, 90]}}}]}, id="arguments"),
+    pytest.param(
+        {
+            "model": {
+                "backbone": {
+                    "kind": "custom",
+                    "layers": [
+                        {"conv": {"range": [8, 64], "log": True}, "padding": {"choice": ["same", 1]}, "pool": None},
+                        {"conv": 32, "repeat": {"range": [1, 3]}, "dropout": {"range": [0.0, 0.3]}},
+                    ],
+                }
+            }
+        },
+        id="custom-backbone",
+    ),
+    pytest.param(
+        {"model__backbone": {"kind": "custom", "layers": {"choice": [[{"conv": 8}], [{"conv": 8}, {"conv": 9}]]}}},
+        id="choice-of-layers",
+    ),
+    pytest.param(
+        {"model": {"choice": [{"backbone": "resnet18"}, {"backbone": {"kind": "custom", "layers": [{"conv": 8}]}}]}},
+        id="choice-of-models",
+    ),
+    pytest.param(
+        {"model": {"choice": {"a": {"backbone": "resnet18"}, "b": {"backbone": "resnet50"}}, "default": "b"}},
+        id="named-options",
+    ),
+    pytest.param({"model__head": {"kind": "svm", "c": {"range": [0.01, 10.0], "log": True}}}, id="svm"),
+    pytest.param({"training__warm_up": {"epochs": 3, "lr": 1e-4, "stop_patience_epochs": 1}}, id="warm-up"),
     pytest.param({"data__splits": {"val": 0.2, "test": 0.1, "seed": 3}}, id="fractions"),
     pytest.param({"data__splits": {"val": 0.2, "group": {"pattern": "v([0-9]+)"}}}, id="groups"),
     pytest.param({"search__asha": None, "search__hours": 1.5}, id="search"),
@@ -63,6 +91,8 @@ def test_what_read_space_takes_fits_the_schema(change: dict[str, Any], tmp_path:
         pytest.param({"seed": 3}, id="seed"),
         pytest.param({"model__weights_file": "x"}, id="weights-file"),
         pytest.param({"augment": "lite"}, id="unknown-policy"),
+        pytest.param({"model__backbone": {"kind": "custom", "layers": [{"kernel": 3}]}}, id="layer-without-channels"),
+        pytest.param({"model__backbone": {"kind": "custom", "layers": [{"conv": 8, "pad": 1}]}}, id="name-in-a-layer"),
     ],
 )
 def test_the_commonest_slips_do_not_fit_the_schema(change: dict[str, Any]) -> None:

@@ -91,6 +91,57 @@ HEADS = {"choice": [{"hidden": []}, {"hidden": [64], "batch_norm": {"choice": [F
             {"training__warm_up__epochs": 2, "model__freeze__depth": 1.0},
             id="nothing-to-unfreeze-but-nothing-searched",
         ),
+        pytest.param(
+            "plateau-after-grace",
+            {**_plateau(patience_epochs=1), "training__warm_up__epochs": 2},
+            {**_plateau(patience_epochs=1), "training__warm_up__epochs": 1},
+            id="judged-before-the-rate-falls-after-the-warm-up",
+        ),
+        pytest.param(
+            "plateau-after-end",
+            {**_plateau(), "training__warm_up__epochs": 18},
+            {**_plateau(), "training__warm_up__epochs": 17},
+            id="the-warm-up-leaves-too-few-epochs",
+        ),
+        pytest.param(
+            "stop-after-end",
+            {"training__stop_patience_epochs": {"choice": [3, 9]}, "training__warm_up__epochs": 11},
+            {"training__stop_patience_epochs": {"choice": [3, 9]}, "training__warm_up__epochs": 10},
+            id="never-stops-after-the-warm-up",
+        ),
+        pytest.param(
+            "warm-up-never-ends-early",
+            {"training__warm_up": {"epochs": 2, "stop_patience_epochs": {"choice": [1, 2]}}},
+            {"training__warm_up": {"epochs": 2, "stop_patience_epochs": 1}},
+            id="patience-of-the-whole-warm-up",
+        ),
+        pytest.param(
+            "values-of-no-warm-up",
+            {"training__warm_up": {"epochs": {"range": [0, 2]}, "lr": {"range": [1e-4, 1e-3]}}},
+            {"training__warm_up": {"choice": [{"epochs": 0}, {"epochs": 2, "lr": {"range": [1e-4, 1e-3]}}]}},
+            id="rate-of-no-warm-up",
+        ),
+        pytest.param(
+            "layer-decay-without-units",
+            {"training__optimizer__layer_decay": {"range": [0.5, 1.0]}, "model__freeze__depth": {"choice": [0.5, 1.0]}},
+            {"training__optimizer__layer_decay": {"range": [0.5, 1.0]}, "model__freeze__depth": 0.5},
+            id="nothing-but-the-head-to-decay",
+        ),
+        pytest.param(
+            "values-of-no-training",
+            {
+                "model__head": {"choice": [{"hidden": [8]}, {"kind": "svm"}]},
+                "training__optimizer__lr": {"range": [1e-4, 1e-3]},
+            },
+            {"model__head": {"choice": [{"kind": "logistic"}, {"kind": "svm", "c": {"range": [0.1, 1.0]}}]}},
+            id="a-rate-for-the-svm",
+        ),
+        pytest.param(
+            "frozen-random-weights",
+            {"model__weights": "none", "model__head__kind": "svm"},
+            {"model__weights": "imagenet", "model__head__kind": "svm"},
+            id="svm-on-noise",
+        ),
         pytest.param("asha-after-end", {"training__epochs": 3}, {"training__epochs": 4}, id="never-judged"),
         pytest.param(
             "stop-after-end",

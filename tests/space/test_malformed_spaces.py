@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.space.malformed_networks import MALFORMED_NETWORKS
 from tests.space.malformed_spaces import GOOD, MALFORMED_SPACES, MalformedSpace
 from tune_cnn.errors import SpaceFileError
-from tune_cnn.models.catalogue import model_faults
+from tune_cnn.models.trunk import model_faults, size_faults
 from tune_cnn.space.schema import read_space
 
+ALL = MALFORMED_SPACES + MALFORMED_NETWORKS
 _LEAST = 50
 
 
@@ -19,28 +21,28 @@ def space_file(tmp_path: Path) -> Path:
 
 def test_the_space_that_the_malformed_ones_are_made_from_is_good(space_file: Path) -> None:
     space_file.write_text(GOOD)
-    assert read_space(space_file, backbone_check=model_faults).name == "shapes"
+    assert read_space(space_file, backbone_check=model_faults, size_check=size_faults).name == "shapes"
 
 
-@pytest.mark.parametrize("case", MALFORMED_SPACES, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case.id)
 def test_a_malformed_space_is_refused_with_its_line_and_what_to_write(case: MalformedSpace, space_file: Path) -> None:
     space_file.write_text(case.text)
     with pytest.raises(SpaceFileError) as caught:
-        read_space(space_file, backbone_check=model_faults)
+        read_space(space_file, backbone_check=model_faults, size_check=size_faults)
     assert case.says in str(caught.value)
     assert caught.value.faults[0].startswith(f"{space_file}:{case.line}: ")
     assert len(caught.value.faults) == case.faults
 
 
 def test_there_are_many_malformed_spaces_and_each_has_a_name_of_its_own() -> None:
-    assert len({case.id for case in MALFORMED_SPACES}) == len(MALFORMED_SPACES) >= _LEAST
+    assert len({case.id for case in ALL}) == len(ALL) >= _LEAST
 
 
-@pytest.mark.parametrize("case", MALFORMED_SPACES, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case.id)
 def test_no_message_shows_the_inside_of_the_checker(case: MalformedSpace, space_file: Path) -> None:
     space_file.write_text(case.text)
     with pytest.raises(SpaceFileError) as caught:
-        read_space(space_file, backbone_check=model_faults)
+        read_space(space_file, backbone_check=model_faults, size_check=size_faults)
     for inside in ("pydantic", "literal[", "tuple[", "constrained", "tag:yaml", "ruamel", "Traceback", "\x1b"):
         assert inside not in str(caught.value)
 

@@ -41,6 +41,20 @@ def test_a_value_on_the_command_line_may_be_searched(tmp_path: Path) -> None:
     assert space.parameters[0].domain == Choice(("none", "light"))
 
 
+@pytest.mark.parametrize("named", [False, True], ids=["list", "named"])
+def test_a_value_below_a_choice_is_set_in_the_options_that_write_it(named: bool, tmp_path: Path) -> None:
+    models = {
+        "scratch": {"backbone": {"kind": "custom", "layers": [{"conv": 8}]}},
+        "big": {"backbone": "resnet50", "weights": "imagenet"},
+        "small": {"backbone": "resnet18", "weights": "imagenet"},
+    }
+    write_yaml(tmp_path / "space.yaml", changed(model={"choice": models if named else list(models.values())}))
+    space = read_space(tmp_path / "space.yaml", overrides=["model.weights=none"])
+    (model,) = space.parameters
+    drawn = [space.tree_of({"model": label}).tree["model"] for label in model.domain.corners]
+    assert [one.get("weights") for one in drawn] == [None, "none", "none"]
+
+
 def test_the_last_value_on_the_command_line_wins(tmp_path: Path) -> None:
     write_yaml(tmp_path / "space.yaml", changed())
     space = read_space(tmp_path / "space.yaml", overrides=["search.trials=3", "search={trials: 4}", "search.trials=5"])
@@ -57,7 +71,14 @@ def test_the_last_value_on_the_command_line_wins(tmp_path: Path) -> None:
         pytest.param("training..epochs=3", "not NAME=VALUE", id="empty-name"),
         pytest.param("augment={choice: [none", "close the bracket", id="torn-yaml"),
         pytest.param("augment={choice: [none, lite]}", "augment: 'lite' cannot stand here", id="wrong-choice"),
-        pytest.param("training.schedule.factor=0.1", "training.schedule is searched", id="below-a-choice"),
+        pytest.param(
+            "training.schedule.rise=0.1",
+            "training.schedule is searched, and none of its options writes rise; replace the whole with --set",
+            id="below-a-choice-that-does-not-write-it",
+        ),
+        pytest.param(
+            "training.schedule.factor=7", "training.schedule.factor: 7 is too large", id="wrong-value-below-a-choice"
+        ),
         pytest.param("training.epochs.x=1", "training.epochs is 20, not a section", id="below-a-number"),
         pytest.param("seed=3", "seed: does not stand in a space file", id="seed"),
         pytest.param(

@@ -354,3 +354,33 @@ def test_the_canonical_space_reads_back_as_the_same_search(tmp_path: Path) -> No
 )
 def test_the_digest_tells_another_search_from_a_longer_one(change: dict[str, Any], same: bool, tmp_path: Path) -> None:
     assert (space_of(tmp_path, **change).digest() == space_of(tmp_path).digest()) is same
+
+
+# --- options with names of their own --------------------------------------------------------------------------------
+
+NAMED = {
+    "choice": {
+        "small": {"backbone": {"kind": "custom", "layers": [{"conv": {"range": [4, 8]}}]}},
+        "large": {"backbone": "resnet18", "weights": "w.safetensors", "head": {"dropout": {"range": [0.0, 0.5]}}},
+    },
+    "default": "large",
+}
+
+
+def test_options_may_have_names_which_label_them(tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").touch()
+    space = space_of(tmp_path, model=NAMED)
+    model, conv, dropout = space.parameters
+    assert (model.name, model.domain, model.default) == ("model", Choice(("small", "large")), "large")
+    assert (conv.key, dropout.key) == ("model[small].backbone.layers.0.conv", "model[large].head.dropout")
+    assert space.tree_of({"model": "small", conv.key: 5}).tree["model"]["backbone"]["layers"] == [{"conv": 5}]
+    drawn = space.tree_of({"model": "large", dropout.key: 0.1}).tree["model"]
+    assert drawn["weights"] == str(tmp_path / "w.safetensors")
+
+
+def test_named_options_survive_being_written(tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").touch()
+    space = space_of(tmp_path, model=NAMED)
+    write_yaml(tmp_path / "again.yaml", space.canonical())
+    again = read_space(tmp_path / "again.yaml")
+    assert (again.parameters, again.digest()) == (space.parameters, space.digest())

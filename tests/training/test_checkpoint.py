@@ -56,7 +56,16 @@ def test_a_checkpoint_keeps_how_gradients_are_scaled(tmp_path: Path) -> None:
 def checkpoint(epoch: int) -> Checkpoint:
     optimizer = {"state": {0: {"step": torch.tensor(2.0), "note": 1}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
     stopping = {"best_score": None, "best_epoch": 0, "waited_epochs": 0}
-    return Checkpoint(epoch, {"weight": torch.full((2, 2), float(epoch))}, optimizer, {}, stopping, [], {})
+    return Checkpoint(
+        epoch,
+        {"weight": torch.full((2, 2), float(epoch))},
+        optimizer,
+        {},
+        stopping,
+        {"name": "train", "first_epoch": 1},
+        [],
+        {},
+    )
 
 
 def test_the_newest_checkpoint_is_read_back_and_the_one_before_is_gone(tmp_path: Path) -> None:

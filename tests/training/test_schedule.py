@@ -14,7 +14,7 @@ from tune_cnn.sections.training import (
     Schedule,
     Sgd,
 )
-from tune_cnn.training.schedule import LearningRate, build_optimizer, steps_per_epoch
+from tune_cnn.training.schedule import LearningRate, build_optimizer, parameter_groups, steps_per_epoch
 
 
 def rates(schedule: Schedule, *, epochs: int, losses: list[float] | None = None, lr: float = 1.0) -> list[float]:
@@ -60,6 +60,49 @@ def test_cosine_ends_at_its_final_fraction() -> None:
 
 def test_a_constant_rate_stays() -> None:
     assert rates(Constant(kind="constant"), epochs=3) == [1.0] * 3
+
+
+def three_parts() -> list[list[nn.Parameter]]:
+    return [[nn.Parameter(torch.zeros(size))] for size in (1, 2, 3)]
+
+
+def test_each_part_before_the_head_learns_more_slowly() -> None:
+    parts = three_parts()
+    groups = parameter_groups(parts, lr=1.0, layer_decay=0.5)
+    assert [(group["params"], group["lr"]) for group in groups] == list(zip(parts, [0.25, 0.5, 1.0], strict=True))
+
+
+def test_without_decay_there_is_one_group() -> None:
+    ((group),) = parameter_groups(three_parts(), lr=0.3, layer_decay=1.0)
+    assert ([len(one) for one in group["params"]], group["lr"]) == ([1, 2, 3], 0.3)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        Plateau(kind="plateau", factor=0.1, patience_epochs=1, min_lr=0.05),
+        OneCycle(kind="one_cycle"),
+        Cosine(kind="cosine", final_fraction=0.1),
+        Constant(kind="constant"),
+    ],
+    ids=lambda schedule: schedule.kind,
+)
+def test_every_schedule_keeps_the_groups_in_proportion(schedule: Schedule) -> None:
+    for lr in (1.0, 1e-9):  # torch would leave cuts below 1e-8 out
+        floor = {"min_lr": 0.05 * lr} if isinstance(schedule, Plateau) else {}
+        optimizer = build_optimizer(Sgd(kind="sgd", lr=lr), parameter_groups(three_parts(), lr=lr, layer_decay=0.1))
+        rate = LearningRate(schedule.model_copy(update=floor), optimizer, epochs=4, steps_per_epoch=2)
+        seen = []
+        for _ in range(4):
+            rates = [group["lr"] for group in optimizer.param_groups]
+            assert rates == pytest.approx([0.01 * rates[2], 0.1 * rates[2], rates[2]], rel=1e-9)
+            assert rate.lr == rates[2]
+            seen.append(rates[2] / lr)
+            for _ in range(2):
+                optimizer.step()
+                rate.after_step()
+            rate.after_epoch(val_loss=1.0, score=0.0)
+        assert (len(set(seen)) == 1) == isinstance(schedule, Constant)
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from tune_cnn.errors import SpaceFileError
-from tune_cnn.models.freeze import UnitLine, frozen_units
-from tune_cnn.sections.model import ModelConfig
+from tune_cnn.models.freeze import UnitLine
 
-COLUMNS = ("name", "parameters", "features", "px", "least_px", "weights", "units")
+COLUMNS = ("name", "parameters", "features", "px", "least_px", "weights", "units", "map_units", "stage_channels")
 _MOST_SHOWN = 80  # characters of a name that is none
 TABLE = files("tune_cnn.models") / "backbones.csv"
 
@@ -34,7 +33,7 @@ class BackboneFacts:
     hub_id: str | None
     """Where on the model hub the weights of the written (or first) tag are; None if there are none."""
     parameters: int
-    """Without a classifier."""
+    """Without a classifier; the running statistics of BatchNorm count, as in Keras."""
     features: int
     """Width of the pooled output."""
     px: int
@@ -42,6 +41,10 @@ class BackboneFacts:
     least_px: int
     """Smallest of the tried input sizes that it can take."""
     line: UnitLine
+    map_units: int
+    """How many of the units run before the pooling of all pixels."""
+    stage_channels: tuple[int, ...]
+    """Channels of the map after each stage (see `tune_cnn.models.freeze.stage_ends`); 0 where it cannot be cut."""
 
 
 def facts(name: str) -> BackboneFacts:
@@ -67,6 +70,8 @@ def facts(name: str) -> BackboneFacts:
         px=int(row["px"]),
         least_px=int(row["least_px"]),
         line=line_from_text(row["units"]),
+        map_units=int(row["map_units"]),
+        stage_channels=tuple(map(int, row["stage_channels"].split())),
     )
 
 
@@ -101,23 +106,6 @@ def find(pattern: str = "*") -> tuple[BackboneFacts, ...]:
     """Give the backbones whose name matches a shell pattern, or contains the text if it holds no `*`, `?` or `[`."""
     glob = pattern.lower() if re.search(r"[*?\[]", pattern) else f"*{pattern.lower()}*"
     return tuple(facts(name) for name in known_backbones() if fnmatch.fnmatchcase(name, glob))
-
-
-def model_faults(model: ModelConfig) -> list[str]:
-    """Say what no backbone can do: unknown names, weights that do not exist, a freeze depth beyond the backbone.
-
-    Returns:
-        A line each, without place; empty if the model can be built.
-    """
-    try:
-        backbone = facts(model.backbone)
-    except SpaceFileError as error:
-        return list(error.faults)
-    try:
-        frozen_units(model.freeze, backbone.line, backbone.name)
-    except ValueError as error:
-        return [str(error)]
-    return []
 
 
 def line_to_text(line: UnitLine) -> str:

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from tune_cnn.files import write_whole
 from tune_cnn.models.catalogue import COLUMNS, TABLE, line_to_text, weights_to_text
 from tune_cnn.models.classifier import create_backbone
-from tune_cnn.models.freeze import UnitLine
-from tune_cnn.models.units import units_of, weight_layers
+from tune_cnn.models.cut import cut_after, feature_map
+from tune_cnn.models.freeze import UnitLine, stage_ends
+from tune_cnn.models.units import count_weights, units_of, weight_layers
 from tune_cnn.models.weights import architectures, hub_places
 
 # Class names of layers through which pixels attend to each other, or that read an image as a sequence.
@@ -56,17 +57,56 @@ def _row(name: str, backbone: nn.Module) -> dict[str, str]:
     if channels != 3:
         raise LeftOutError(f"takes {channels} channels")
     _refuse_attention(backbone)
-    line, pooled = trace(backbone, px)
+    line, outputs = trace(backbone, px)
     _refuse_other_features(backbone, px)
-    return {
+    row = {
         "name": name,
-        "parameters": str(sum(parameter.numel() for parameter in backbone.parameters())),
-        "features": str(pooled.shape[1]),
+        "parameters": str(count_weights(backbone)[0]),
+        "features": str(outputs[-1].shape[1]),
         "px": str(px),
         "least_px": str(_least_px(backbone, px)),
         "weights": weights_to_text(name, hub_places(name)),
         "units": line_to_text(line),
     }
+    map_units = _map_units(backbone, px)
+    # The last column, for it takes the network to pieces.
+    stages = _stage_channels(backbone, px, stage_ends(line.first(map_units)), outputs)
+    return row | {"map_units": str(map_units), "stage_channels": " ".join(map(str, stages))}
+
+
+def _map_units(backbone: nn.Module, px: int) -> int:
+    """Count the units that run before the pooling of all pixels."""
+    ran = 0
+
+    def note(*_: Any) -> None:
+        nonlocal ran
+        ran += 1
+
+    hooks = [module.register_forward_hook(note) for _, module in units_of(backbone)]
+    feature_map(backbone, torch.zeros(1, 3, px, px))
+    for hook in hooks:
+        hook.remove()
+    return ran
+
+
+def _stage_channels(backbone: nn.Module, px: int, ends: Sequence[int], outputs: Sequence[Any]) -> list[int]:
+    """Give the channels of the map after each stage; 0 where the network cannot be cut. Leaves little of it."""
+    image = torch.zeros(1, 3, px, px)
+    expected = [outputs[end - 1] for end in ends[:-1]] + [feature_map(backbone, image)]
+    channels: list[int] = []
+    # From the last stage to the first, each time a little less is left of the network.
+    for end, output in zip(reversed(ends), reversed(expected), strict=True):
+        cut_after(backbone, end)
+        try:
+            left = feature_map(backbone, image)
+        except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+            channels.append(0)
+            continue
+        exact = (
+            isinstance(left, Tensor) and isinstance(output, Tensor) and left.ndim == 4 and left.shape == output.shape
+        )
+        channels.append(left.shape[1] if exact else 0)
+    return channels[::-1]
 
 
 def _refuse_attention(backbone: nn.Module) -> None:
@@ -82,7 +122,7 @@ def _refuse_other_features(backbone: nn.Module, px: int) -> None:
         raise LeftOutError("its features are no (B, C, H, W) map")
 
 
-def trace(backbone: nn.Module, px: int) -> tuple[UnitLine, Tensor]:
+def trace(backbone: nn.Module, px: int) -> tuple[UnitLine, list[Any]]:
     """Run a network once and see its units go by.
 
     Args:
@@ -90,7 +130,7 @@ def trace(backbone: nn.Module, px: int) -> tuple[UnitLine, Tensor]:
         px: input height and width.
 
     Returns:
-        Its line of units and its output, (1, features).
+        Its line of units; what each of them gave, and at last the network's output, (1, features).
 
     Raises:
         LeftOutError: the units do not each run once, in the order they are registered; or the output is no (1, C).
@@ -98,10 +138,12 @@ def trace(backbone: nn.Module, px: int) -> tuple[UnitLine, Tensor]:
     units = units_of(backbone)
     order: list[str] = []
     strides: list[int] = []
+    outputs: list[Any] = []
 
     def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
             order.append(name)
+            outputs.append(output)
             strides.append(_stride(output, px, strides[-1] if strides else 1))
 
         return hook
@@ -114,7 +156,7 @@ def trace(backbone: nn.Module, px: int) -> tuple[UnitLine, Tensor]:
         raise LeftOutError(_disorder([name for name, _ in units], order))
     if not isinstance(pooled, Tensor) or pooled.ndim != 2:
         raise LeftOutError("its output is no (B, C)")
-    return UnitLine(tuple(weight_layers(module) for _, module in units), tuple(strides)), pooled
+    return UnitLine(tuple(weight_layers(module) for _, module in units), tuple(strides)), [*outputs, pooled]
 
 
 def _stride(output: Any, px: int, before: int) -> int:

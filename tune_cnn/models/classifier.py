@@ -11,11 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from tune_cnn.errors import SpaceFileError, TrialError, WeightsError
-from tune_cnn.models.catalogue import BackboneFacts, facts
-from tune_cnn.models.freeze import UnitLine, frozen_units
+from tune_cnn.models.catalogue import facts
+from tune_cnn.models.custom import custom_network
+from tune_cnn.models.cut import InexactCutError, cut_and_prove, feature_map
+from tune_cnn.models.freeze import UnitLine
 from tune_cnn.models.heads import build_head
-from tune_cnn.models.units import batch_norms, hold_still, keep_asleep, units_of, weight_layers
+from tune_cnn.models.layer_plan import ShapeError, size_after
+from tune_cnn.models.trunk import Trunk, frozen_units_of, trunk_of
+from tune_cnn.models.units import batch_norms, count_weights, hold_still, keep_asleep, units_of, weight_layers
 from tune_cnn.models.weights_fit import Wanted, misfits, read_shapes
+from tune_cnn.sections.image import ImageConfig
+from tune_cnn.sections.layers import CustomBackbone
 from tune_cnn.sections.model import ModelConfig
 
 log = logging.getLogger(__name__)
@@ -23,6 +29,8 @@ log = logging.getLogger(__name__)
 logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
 
 Channels = tuple[float, float, float]
+# Networks from scratch get the mean and deviation of ImageNet's pixels too: about zero and one for photographs.
+_CUSTOM_PREPROCESSING: tuple[Channels, Channels] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @dataclass(frozen=True)
@@ -41,18 +49,26 @@ class Classifier(nn.Module):
     """
 
     def __init__(
-        self, backbone: nn.Module, head: nn.Module, line: UnitLine, preprocessing: tuple[Channels, Channels]
+        self,
+        backbone: nn.Module,
+        head: nn.Module,
+        line: UnitLine,
+        preprocessing: tuple[Channels, Channels],
+        *,
+        takes_map: bool = False,
     ) -> None:
         """Put the parts together, nothing frozen.
 
         Args:
-            backbone: (B, 3, H, W) to (B, features).
-            head: (B, features) to (B, classes).
+            backbone: (B, 3, H, W) to (B, features); `forward_features` to the map before, (B, features, h, w).
+            head: features or map to (B, classes).
             line: the backbone's units, as long as `units_of(backbone)`.
             preprocessing: mean and standard deviation of red, green, blue in [0, 1].
+            takes_map: whether the head works on the map.
         """
         super().__init__()
         self.backbone = backbone
+        self.takes_map = takes_map
         self.head = head
         self.unit_line = line
         self.preprocessing = preprocessing
@@ -99,8 +115,13 @@ class Classifier(nn.Module):
                 f"a batch of {len(images)} image(s) cannot train a head with batch_norm, which compares images; "
                 f"write training.batch_size: {self.least_batch} or more, or model.head.batch_norm: false"
             )
-        logits: Tensor = self.head(self.backbone(images))
+        logits: Tensor = self.head(self.features(images))
         return logits
+
+    def features(self, images: Tensor) -> Tensor:
+        """Give what the head gets: (B, features), or the map, (B, features, h, w)."""
+        features: Tensor = feature_map(self.backbone, images) if self.takes_map else self.backbone(images)
+        return features
 
     @property
     def least_batch(self) -> int:
@@ -108,9 +129,15 @@ class Classifier(nn.Module):
         return 2 if batch_norms(self.head) else 1
 
     def parameter_counts(self) -> tuple[int, int]:
-        """Count all parameters, and those that train."""
-        parameters = list(self.parameters())
-        return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
+        """Count all weights, the running statistics of BatchNorm among them, and those that train: as Keras does."""
+        return count_weights(self)
+
+    def trainable_parts(self) -> list[list[nn.Parameter]]:
+        """Give the parameters that train, unit by unit from the input on; at last those of no unit, the head's."""
+        units = [[one for one in unit.parameters() if one.requires_grad] for unit in self._unit_modules()]
+        inside = {id(one) for unit in units for one in unit}
+        head = [one for one in self.parameters() if one.requires_grad and id(one) not in inside]
+        return [*filter(None, units), head]
 
     def batch_norm_modes(self) -> BatchNormModes:
         """Read from the live modules what each BatchNorm does when the model trains."""
@@ -132,7 +159,7 @@ class Classifier(nn.Module):
         return [module for _, module in units_of(self.backbone)]
 
 
-def build_classifier(config: ModelConfig, classes: int) -> Classifier:
+def build_classifier(config: ModelConfig, classes: int, *, px: int = ImageConfig().px) -> Classifier:
     """Build a classifier in training mode on the CPU, its weights loaded and its backbone frozen as the config says.
 
     What is not loaded is drawn from torch's global generator: seed it before.
@@ -140,27 +167,62 @@ def build_classifier(config: ModelConfig, classes: int) -> Classifier:
     Args:
         config: backbone, freeze depth and head; `weights_file` is loaded if one is given.
         classes: number of logits.
+        px: height and width of the images; a head on unpooled features is made for that size.
 
     Raises:
-        SpaceFileError: no such backbone, or a freeze depth beyond it.
+        SpaceFileError: no such backbone, a freeze depth or stages beyond it, or images too small for its layers.
         WeightsError: the file cannot be read or does not fit; or weights are asked for and no file is given.
     """
-    known = facts(config.backbone)
-    if config.weights != "none" and config.weights_file is None:
-        raise WeightsError(
-            f"{config.backbone}: weights: {config.weights} was not resolved to a file; write weights: none"
-        )
-    file = Path(config.weights_file) if config.weights_file and config.weights != "none" else None
-    if file:
-        check_fit(config.backbone, file)
-    backbone = create_backbone(config.backbone, file)
-    _check_line(backbone, known)
-    model = Classifier(backbone, build_head(known.features, config.head, classes), known.line, _preprocessing(backbone))
+    trunk = trunk_of(config)
+    backbone, preprocessing = _backbone(config, trunk)
+    map_px = _map_px(config, backbone, px) if trunk.gives_map else None
+    head = build_head(trunk.channels, config.head, classes, map_px=map_px)
+    model = Classifier(backbone, head, trunk.line, preprocessing, takes_map=trunk.gives_map)
     try:
-        model.freeze_to(frozen_units(config.freeze, known.line, known.name))
+        model.freeze_to(frozen_units_of(config))
     except ValueError as error:
         raise SpaceFileError(f"model.freeze: {error}") from error
     return model.train()
+
+
+def _backbone(config: ModelConfig, trunk: Trunk) -> tuple[nn.Module, tuple[Channels, Channels]]:
+    """Make the backbone as far as the model keeps it, and say how it wants its images."""
+    file = _weights_file(config)
+    if isinstance(config.backbone, CustomBackbone):
+        return custom_network(config.backbone, file), _CUSTOM_PREPROCESSING
+    if file:
+        check_fit(config.backbone, file)
+    backbone = create_backbone(config.backbone, file)
+    if trunk.gives_map:
+        try:
+            cut_and_prove(backbone, len(trunk.line), px=facts(config.backbone).least_px)
+        except InexactCutError as error:
+            raise SpaceFileError(f"model.stages: {config.backbone}: {error}; write stages: null") from error
+    _check_line(backbone, trunk)
+    return backbone, _preprocessing(backbone)
+
+
+def _weights_file(config: ModelConfig) -> Path | None:
+    if config.weights == "none":
+        return None
+    if config.weights_file is None:
+        raise WeightsError(
+            f"{config.backbone_name}: weights: {config.weights} was not resolved to a file; write weights: none"
+        )
+    return Path(config.weights_file)
+
+
+def _map_px(config: ModelConfig, backbone: nn.Module, px: int) -> int:
+    """Measure the height and width of the map after the head's convolutions."""
+    try:
+        if isinstance(config.backbone, CustomBackbone):
+            map_px = size_after(config.backbone.layers, px)
+        else:
+            with torch.inference_mode():
+                map_px = feature_map(backbone.eval(), torch.zeros(1, 3, px, px)).shape[-1]
+        return size_after(config.head.convolutions, map_px)
+    except ShapeError as error:
+        raise SpaceFileError(f"model: {error} (of images of {px} px)") from error
 
 
 def create_backbone(name: str, file: Path | None = None) -> nn.Module:
@@ -227,12 +289,12 @@ def whole_network(backbone: str, file: Path) -> nn.Module | None:
     return loaded if all(not torch.equal(one, other) for one, other in pairs if one.ndim > 1) else None
 
 
-def _check_line(backbone: nn.Module, known: BackboneFacts) -> None:
+def _check_line(backbone: nn.Module, trunk: Trunk) -> None:
     live = tuple(weight_layers(module) for _, module in units_of(backbone))
-    if live != known.line.weight_layers:
+    if live != trunk.line.weight_layers:
         raise SpaceFileError(
-            f"{known.name}: timm {timm.__version__} builds it with {len(live)} units, but the table of backbones says "
-            f"{len(known.line)} or other ones; install the pinned timm, or run `make backbones`"
+            f"{trunk.name}: timm {timm.__version__} builds it with {len(live)} units, but the table of backbones says "
+            f"{len(trunk.line)} or other ones; install the pinned timm, or run `make backbones`"
         )
 
 

@@ -26,6 +26,36 @@ class UnitLine:
     def __len__(self) -> int:
         return len(self.weight_layers)
 
+    def first(self, units: int) -> "UnitLine":
+        """Give the line of the first `units` units."""
+        return UnitLine(self.weight_layers[:units], self.strides[:units])
+
+
+def stage_ends(line: UnitLine) -> tuple[int, ...]:
+    """Cut a line into stages: runs of units at one resolution, the pooling that ends a run included.
+
+    A stage begins with the unit with weights that lowers the resolution (as in ResNets), or after the unit without
+    weights that does (the pooling that closes each block of a VGG); units before the first weights begin none. So
+    ResNet-50 has five: the stem with its pooling, and its four groups of blocks.
+
+    Args:
+        line: the units that make the map; what comes after the pooling of all pixels is no stage.
+
+    Returns:
+        How many units there are up to the end of each stage, rising, the last one all; empty for an empty line.
+    """
+    ends: list[int] = []
+    weights, before = 0, 1
+    for unit, (layers, stride) in enumerate(zip(line.weight_layers, line.strides, strict=True)):
+        end = unit if layers else unit + 1
+        # Weights that lead to this end: a stage without any would be no stage.
+        if stride > before and weights and end < len(line):
+            ends.append(end)
+            weights = 0
+        weights += layers
+        before = max(before, stride)
+    return (*ends, len(line)) if len(line) else ()
+
 
 def frozen_units(freeze: Freeze, line: UnitLine, backbone: str) -> int:
     """Resolve a freeze depth, however written, to the number of units that stand still.

@@ -111,7 +111,8 @@ def _load_model(folder: Path) -> tuple[Classifier, ModelCard]:
     data = file.read_bytes()
     if hashlib.sha256(data).hexdigest() != card.sha256:
         raise RunFolderError(f"{file}: damaged, its SHA-256 is not the one that model.json names")
-    model = build_classifier(card.model.model_copy(update={"weights": "none"}), len(card.classes))
+    bare = card.model.model_copy(update={"weights": "none"})
+    model = build_classifier(bare, len(card.classes), px=card.image.px)
     try:
         model.load_state_dict(load(data))
     except (RuntimeError, SafetensorError) as error:

@@ -32,6 +32,19 @@ def weight_layers(unit: nn.Module) -> int:
     return sum(any(True for _ in module.parameters(recurse=False)) for module in unit.modules())
 
 
+def count_weights(module: nn.Module) -> tuple[int, int]:
+    """Count all weights, and those that train: as Keras does (see docs/decisions/0008).
+
+    All are the parameters and the running mean and variance of BatchNorm, which are learned but not by gradients;
+    those that train are the parameters that take a gradient.
+    """
+    parameters = list(module.parameters())
+    buffers = [pair for layer in batch_norms(module) for pair in layer.named_buffers(recurse=False)]
+    running = [value for name, value in buffers if name.startswith("running_")]
+    total = sum(one.numel() for one in (*parameters, *running))
+    return total, sum(one.numel() for one in parameters if one.requires_grad)
+
+
 def hold_still(units: Sequence[nn.Module], frozen: int) -> None:
     """Take the gradient from the parameters of the first `frozen` units, and give it to those of the others."""
     for index, unit in enumerate(units):

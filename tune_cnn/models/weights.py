@@ -12,7 +12,10 @@ from tune_cnn.models import packaged
 from tune_cnn.models.catalogue import BackboneFacts, facts, known_backbones
 from tune_cnn.models.classifier import check_fit
 from tune_cnn.models.hub import FILE, HUGGING_FACE, Hub, HubError
+from tune_cnn.models.weights_fit import read_shapes
 from tune_cnn.results.display import place
+
+_CUSTOM = "custom"  # the name under which networks from scratch go
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ def resolve_weights(
     `imagenet` is looked for in `weights_dir`, the packaged file, the hub's local cache and the hub, in this order.
 
     Args:
-        backbone: a name of the catalogue, with or without a tag.
+        backbone: a name of the catalogue, with or without a tag; or `custom`, whose file must be a path.
         weights: `imagenet`, `none`, or the path of a safetensors file.
         weights_dir: the user's folder of `BACKBONE*.safetensors`, if any.
         cache_dir: where the packaged weights are converted to.
@@ -45,6 +48,8 @@ def resolve_weights(
         SpaceFileError: no such backbone.
         WeightsError: they cannot be had anywhere, with each place and the ways out; or they do not fit.
     """
+    if backbone == _CUSTOM:
+        return _for_custom(weights)
     known = facts(backbone)
     if weights == "none":
         return ResolvedWeights(None, None, "random")
@@ -56,11 +61,23 @@ def resolve_weights(
     raise WeightsError(_nowhere(known, weights_dir, tried))
 
 
+def _for_custom(weights: str) -> ResolvedWeights:
+    """Only that the file can be read is checked: several layouts may share it, and each trial holds its own to it."""
+    if weights == "none":
+        return ResolvedWeights(None, None, "random")
+    file = Path(weights).expanduser().absolute()
+    read_shapes(file)
+    return ResolvedWeights(file, _digest(file), f"file: {place(file)}")
+
+
 def _checked(known: BackboneFacts, file: Path, source: str) -> ResolvedWeights:
     check_fit(known.name, file)
+    return ResolvedWeights(file, _digest(file), f"{source}: {place(file)}")
+
+
+def _digest(file: Path) -> str:
     with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return ResolvedWeights(file, digest, f"{source}: {place(file)}")
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _places(

@@ -40,8 +40,8 @@ def epoch_rows(records: Iterable[TrialRecord]) -> list[Row]:
 
 
 def epoch_columns(rows: Sequence[Row]) -> list[str]:
-    """Give trial, epoch, seconds, lr, frozen_units, then every score."""
-    head = ("trial", "epoch", "seconds", "lr", "frozen_units")
+    """Give trial, epoch, phase, seconds, lr, frozen_units, then every score."""
+    head = ("trial", "epoch", "phase", "seconds", "lr", "frozen_units")
     return [*head, *dict.fromkeys(column for row in rows for column in row if column not in head)]
 
 

@@ -26,6 +26,8 @@ class EpochRecord:
     score: float
     """What the search ranks by; higher is better."""
     scores: Mapping[str, float]
+    phase: str = "train"
+    """Of the training: `warm_up`, `train`, or `fit` for a model that is fitted at once."""
 
     def as_json(self) -> dict[str, Any]:
         """Give plain data that `from_json` reads back."""
@@ -36,10 +38,11 @@ class EpochRecord:
         """Read what `as_json` gave."""
         return cls(**data)
 
-    def row(self) -> dict[str, float]:
+    def row(self) -> dict[str, float | str]:
         """Give the columns of epochs.csv after `trial`."""
         return {
             "epoch": self.epoch,
+            "phase": self.phase,
             "seconds": self.seconds,
             "lr": self.lr,
             "frozen_units": self.frozen_units,

@@ -43,7 +43,7 @@ class Jobs:
         asked = self._space.config(
             tree, seed=search.seed, cpu_threads=max(1, int(search.per_trial.cpus)), weights_file=None
         )
-        file = self._weights_files[asked.model.backbone, asked.model.weights]
+        file = self._weights_files[asked.model.backbone_name, asked.model.weights]
         model = asked.model.model_copy(update={"weights_file": file and str(file)})
         return asked.model_copy(update={"model": model})
 
@@ -58,10 +58,10 @@ def table_values(drawn: Drawn) -> dict[str, Scalar]:
 
     A section that is chosen by its kind stands there as `training.schedule.kind`.
     """
-    return {_place(name, drawn.tree): value for name, value in drawn.named.items()}
+    return {_place(name, drawn.tree, value): value for name, value in drawn.named.items()}
 
 
-def _place(name: str, tree: Any) -> str:
+def _place(name: str, tree: Any, value: Scalar) -> str:
     for part in name.split("."):
         tree = tree[int(part)] if isinstance(tree, list) else tree[part]
-    return f"{name}.kind" if isinstance(tree, dict) and "kind" in tree else name
+    return f"{name}.kind" if isinstance(tree, dict) and tree.get("kind") == value else name

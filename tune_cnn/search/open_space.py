@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tune_cnn.errors import SpaceFileError
-from tune_cnn.models.catalogue import facts, model_faults
+from tune_cnn.models.trunk import model_faults, size_faults
 from tune_cnn.sections.image import Policy
 from tune_cnn.sections.model import ModelConfig
 from tune_cnn.space.checks import combinations
@@ -29,29 +29,31 @@ def open_space(file: Path, *, overrides: Sequence[str] = (), data_root: Path | N
     found: dict[tuple[str, str], None] = {}
 
     def check_backbone(model: ModelConfig) -> list[str]:
-        found[model.backbone, model.weights] = None
+        found[model.backbone_name, model.weights] = None
         return model_faults(model)
 
     space = read_space(
-        file, overrides=overrides, data_root=data_root, backbone_check=check_backbone, policy_check=_transform_faults
+        file,
+        overrides=overrides,
+        data_root=data_root,
+        backbone_check=check_backbone,
+        size_check=size_faults,
+        policy_check=_transform_faults,
     )
     _check_sizes(space)
     return OpenedSpace(space, tuple(found))
 
 
 def _check_sizes(space: Space) -> None:
-    """Hold every size of image against the backbones and the lists of transforms that it may meet.
+    """Hold every size of image against the lists of transforms that it may meet.
 
     Raises:
-        SpaceFileError: a backbone that needs larger images, or a crop that is larger than the image.
+        SpaceFileError: a crop that is larger than the image.
     """
     faults: dict[str, None] = {}
-    for drawn in combinations(space.root, ("augment", "image", "model.backbone")):
+    for drawn in combinations(space.root, ("augment", "image")):
         config = space.config(drawn.tree, seed=0, cpu_threads=1, weights_file=None)
-        px, backbone = config.image.px, facts(config.model.backbone)
-        if px < backbone.least_px:
-            text = f"{px} px are too few for {backbone.name}; write {backbone.least_px} or more"
-            faults[f"{space.path}: image.px: {text}"] = None
+        px = config.image.px
         if not isinstance(config.augment, str):
             for fault in _policy_faults(config.augment, px):
                 faults[f"{space.path}: {fault} (on images of {px} px)"] = None

@@ -17,7 +17,7 @@ from tune_cnn.search.alike import AlikeFailures
 from tune_cnn.search.asha import Asha
 from tune_cnn.search.budget import Budget
 from tune_cnn.search.jobs import Job, Jobs, table_values
-from tune_cnn.search.mismatch import begins_phase, mismatch
+from tune_cnn.search.mismatch import mismatch
 from tune_cnn.search.shelf import Shelf
 from tune_cnn.search.study import Study
 from tune_cnn.space.nodes import Drawn
@@ -36,8 +36,8 @@ class Live:
     job: Job
     epochs: list[EpochRecord] = field(default_factory=list)
     stop_reason: str = ""
-    read_back: bool = False
-    """Whether what its live objects hold has been compared under this driver."""
+    read_back: str = ""
+    """The phase for which what its live objects hold was compared under this driver."""
 
     @property
     def best_score(self) -> float | None:
@@ -225,10 +225,10 @@ class SearchSession:
 
     def _mismatch(self, live: Live, epoch: EpochRecord, facts: TrialFacts) -> str:
         """Compare what was read back: at the first epoch this driver hears of, and whenever a phase has begun."""
-        if live.read_back and not begins_phase(live.job.config, epoch.epoch):
+        if live.read_back == epoch.phase:
             return ""
-        live.read_back = True
-        return mismatch(live.job.config, self.run.trial(live.job.number), epoch.epoch, facts)
+        live.read_back = epoch.phase
+        return mismatch(live.job.config, self.run.trial(live.job.number), epoch.phase, facts)
 
     def _stop_reason(self, live: Live, epoch: EpochRecord) -> str:
         score = max(past.score for past in live.epochs if past.epoch <= epoch.epoch)

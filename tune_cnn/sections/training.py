@@ -12,6 +12,9 @@ class OptimizerSection(Section):
 
     lr: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Factor on the rate from each unit that trains to the one before it; the head has `lr`, the last unit the first
+    factor. Units without weights do not count."""
 
 
 class Adam(OptimizerSection):
@@ -84,9 +87,17 @@ Schedule = Annotated[Plateau | OneCycle | Cosine | Constant, Field(discriminator
 
 
 class WarmUp(Section):
-    """Epochs at the start in which the whole backbone is frozen; then it is unfrozen to `freeze`."""
+    """Epochs at the start in which the whole backbone is frozen, at a rate that stays; then it thaws to `freeze`.
+
+    What `training.epochs` leaves is for the training proper, whose schedule begins then.
+    """
 
     epochs: int = Field(default=0, ge=0)
+    """How many at most."""
+    lr: float | None = Field(default=None, gt=0)
+    """Of the head during the warm-up; null means the optimiser's."""
+    stop_patience_epochs: int | None = Field(default=None, ge=1)
+    """End the warm-up once this many epochs brought nothing better; null goes through all of `epochs`."""
 
 
 class TrainingConfig(Section):

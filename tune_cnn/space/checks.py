@@ -1,6 +1,7 @@
 """Check a space against the configs it would produce: every label, both ends of every range."""
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from tune_cnn.space.faults import Faults
 from tune_cnn.space.nodes import Drawn, Named, draw, parameters
 
 BackboneCheck = Callable[[ModelConfig], list[str]]
+SizeCheck = Callable[[ModelConfig, int], list[tuple[Location, str]]]
 PolicyCheck = Callable[[Policy], list[str]]
 Values = dict[str, Scalar]
 
@@ -140,20 +142,34 @@ def check_weights(root: Named, faults: Faults) -> None:
 
 
 def combinations(root: Named, names: tuple[str, ...]) -> Iterator[Drawn]:
-    """Every combination of corners of the parameters at, below or above these names; all else at its default."""
+    """Every combination of corners of the parameters at, below or above these names; all else at its default.
+
+    The values within a list of layers go together, all at their defaults, where they leave most of an image, or where
+    they leave least: six layers would else have thousands of combinations, and what does not fit shows at an extreme.
+    """
     path: list[tuple[int, int]] = []
     while True:
         depth = 0
+        extreme: int | None = None
+
+        def turn(options: int) -> int:
+            """The option of this combination at the next fork."""
+            nonlocal depth
+            if depth == len(path):
+                path.append((0, options))
+            depth += 1
+            return path[depth - 1][0]
 
         def suggest(parameter: Parameter) -> Scalar:
-            nonlocal depth
+            nonlocal extreme
             if not any(related_names(parameter.name, name) for name in names):
                 return parameter.default
             corners = parameter.domain.corners
-            if depth == len(path):
-                path.append((0, len(corners)))
-            depth += 1
-            return corners[path[depth - 1][0]]
+            if not _IN_A_LAYER.search(parameter.name):
+                return corners[turn(len(corners))]
+            if extreme is None:
+                extreme = turn(3)
+            return (parameter.default, *_extremes(parameter))[extreme]
 
         yield draw(root, suggest)
         while path and path[-1][0] + 1 == path[-1][1]:
@@ -163,9 +179,35 @@ def combinations(root: Named, names: tuple[str, ...]) -> Iterator[Drawn]:
         path[-1] = (path[-1][0] + 1, path[-1][1])
 
 
+_IN_A_LAYER = re.compile(r"\.(layers|convolutions)\.[0-9]")
+
+
+def _extremes(parameter: Parameter) -> tuple[Scalar, Scalar]:
+    """The values of a layer that leave most and least of an image: kernels and steps take from it, padding gives."""
+    corners = parameter.domain.corners
+    numbers = sorted(each for each in corners if isinstance(each, int | float) and not isinstance(each, bool))
+    ends = (numbers[0], numbers[-1]) if numbers else (corners[0], corners[-1])
+    if not parameter.name.endswith(".padding"):
+        return (None if None in corners else ends[0]), ends[1]
+    return ("same" if "same" in corners else ends[1]), ("valid" if "valid" in corners else ends[0])
+
+
+def check_sizes(root: Named, check: SizeCheck, faults: Faults) -> None:
+    """Hand every combination of image size, backbone, stages and unpooled head to `check`."""
+    names = ("image.px", "model.backbone", "model.stages", "model.head.features", "model.head.convolutions")
+    for drawn in itertools.islice(combinations(root, names), MOST_COMBINATIONS):
+        try:
+            config = SpaceFile.model_validate(drawn.tree)
+        except ValidationError:
+            continue  # told already, with its line
+        for place, text in check(config.model, config.image.px):
+            faults.add(source_of(place, drawn), Fault(place, text))
+
+
 def check_backbones(root: Named, check: BackboneCheck, faults: Faults) -> None:
-    """Hand every combination of backbone, weights and freeze depth to `check`, first with nothing frozen."""
-    for count, drawn in enumerate(combinations(root, ("model.backbone", "model.weights", "model.freeze"))):
+    """Hand every combination of backbone, weights, stages and freeze depth to `check`, first with nothing frozen."""
+    names = ("model.backbone", "model.weights", "model.stages", "model.freeze")
+    for count, drawn in enumerate(combinations(root, names)):
         if count == MOST_COMBINATIONS:
             text = f"more than {count} combinations of backbone, weights and freeze; write fewer choices"
             faults.add(source_of(("model",), drawn), Fault(("model",), text))
@@ -176,8 +218,8 @@ def check_backbones(root: Named, check: BackboneCheck, faults: Faults) -> None:
             continue  # told already, with its line
         unfrozen = check(model.model_copy(update={"freeze": type(model.freeze)()}))
         for text in unfrozen:
-            place: Location = ("model", "backbone")
-            faults.add(source_of(place, drawn), Fault(place, text))
+            place: Location = ("model", "stages") if text.startswith("stages: ") else ("model", "backbone")
+            faults.add(source_of(place, drawn), Fault(place, text.removeprefix("stages: ")))
         written = tuple(name for name in type(model.freeze).model_fields if getattr(model.freeze, name) is not None)
         for text in check(model) if written and not unfrozen else []:
             place = ("model", "freeze", *written)

@@ -51,7 +51,7 @@ class _Spot:
             self.conditions,
         )
 
-    def option(self, position: int, label: Scalar) -> "_Spot":
+    def option(self, position: int | str, label: Scalar) -> "_Spot":
         text = label if isinstance(label, str) else shown(label)
         return _Spot(
             (*self.source, "choice", position),
@@ -92,7 +92,12 @@ def read_tree(raw: dict[str, Any], annotation: Any, faults: Faults, base_dir: Pa
 
 def _with_absolute_weights(raw: Any, location: Location, base_dir: Path) -> Any:
     if is_expression(raw):
-        return {part: _with_absolute_weights(inner, location, base_dir) for part, inner in raw.items()}
+        return {
+            part: {name: _with_absolute_weights(option, location, base_dir) for name, option in inner.items()}
+            if part == "choice" and isinstance(inner, dict)
+            else _with_absolute_weights(inner, location, base_dir)
+            for part, inner in raw.items()
+        }
     if isinstance(raw, dict):
         return {name: _with_absolute_weights(inner, (*location, name), base_dir) for name, inner in raw.items()}
     if isinstance(raw, list):
@@ -153,9 +158,11 @@ class _Reader:
     # --- choices ---
 
     def _choice(self, raw: dict[str, Any], spot: _Spot) -> Node:
+        if isinstance(named := raw["choice"], dict) and named:
+            return self._named_choice(raw, named, spot)
         options = raw["choice"]
         if not isinstance(options, list) or not options:
-            what = "is empty" if options == [] else f"{shown(options)} is not a list"
+            what = "is empty" if options in ([], {}) else f"{shown(options)} is not a list"
             return self._broken(spot, f"the choice {what}; write {{choice: [a, b]}}")
         labels = labels_of(options)
         for position, label in enumerate(labels):
@@ -170,6 +177,19 @@ class _Reader:
         default = self._default_label(raw, options, labels, spot)
         parameter = Parameter(spot.key, dotted(spot.location), Choice(labels), default, spot.conditions)
         return Searched(parameter, nodes, spot.source)
+
+    def _named_choice(self, raw: dict[str, Any], named: dict[str, Any], spot: _Spot) -> Node:
+        """A choice among sections or lists that go by names of the user's: `{choice: {small: …, large: …}}`."""
+        for name, option in named.items():
+            if not isinstance(option, dict | list):
+                return self._broken(
+                    spot, f"names in a choice are for sections and lists, and {name} is {shown(option)}; write a list"
+                )
+        nodes = tuple(self.node(option, spot.option(name, name)) for name, option in named.items())
+        labels = tuple(named)
+        default = self._default_label(raw, list(named.values()), labels, spot)
+        parameter = Parameter(spot.key, dotted(spot.location), Choice(labels), default, spot.conditions)
+        return Searched(parameter, nodes, spot.source, named=True)
 
     def _default_label(
         self, raw: dict[str, Any], options: list[Any], labels: tuple[Scalar, ...], spot: _Spot

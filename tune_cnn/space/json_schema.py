@@ -122,7 +122,15 @@ def _searchable(reference: str, schema: Schema) -> Schema:
     choice: Schema = {
         "type": "object",
         "description": "Searched: one of these. Sections in it may search values of their own.",
-        "properties": {"choice": {"type": "array", "minItems": 1, "items": item}, "default": True},
+        "properties": {
+            "choice": {
+                "anyOf": [
+                    {"type": "array", "minItems": 1, "items": item},
+                    {"type": "object", "minProperties": 1, "additionalProperties": item},
+                ]
+            },
+            "default": True,
+        },
         "required": ["choice"],
         "additionalProperties": False,
     }

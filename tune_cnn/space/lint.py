@@ -106,23 +106,33 @@ def _plateau_after_stop(case: _Case) -> _Finding | None:
 
 def _plateau_after_grace(case: _Case) -> _Finding | None:
     schedule, asha = case.config.training.schedule, case.search.asha
-    if not isinstance(schedule, Plateau) or asha is None or schedule.patience_epochs < asha.grace_epochs:
+    warm_up = case.config.training.warm_up.epochs
+    if not isinstance(schedule, Plateau) or asha is None or warm_up + schedule.patience_epochs < asha.grace_epochs:
         return None
     patience = schedule.patience_epochs
-    return patience, (
-        f"training.schedule.patience_epochs {patience} is not below search.asha.grace_epochs {asha.grace_epochs}: a "
-        f"trial is judged before its learning rate can fall; write grace_epochs {patience + 1} or more"
+    after = f" after training.warm_up.epochs {warm_up}" if warm_up else ""
+    return warm_up + patience, (
+        f"training.schedule.patience_epochs {patience}{after} is not below search.asha.grace_epochs "
+        f"{asha.grace_epochs}: a trial is judged before its learning rate can fall; "
+        f"write grace_epochs {warm_up + patience + 1} or more"
     )
 
 
 def _plateau_after_end(case: _Case) -> _Finding | None:
-    schedule, epochs = case.config.training.schedule, case.config.training.epochs
+    schedule, (epochs, name) = case.config.training.schedule, _epochs_of_training(case)
     if not isinstance(schedule, Plateau) or schedule.patience_epochs < epochs:
         return None
     return schedule.patience_epochs - epochs, (
-        f"training.schedule.patience_epochs {schedule.patience_epochs} is not below training.epochs {epochs}: the "
+        f"training.schedule.patience_epochs {schedule.patience_epochs} is not below {name} {epochs}: the "
         "learning rate never falls, and factor and patience change nothing; write a shorter patience or more epochs"
     )
+
+
+def _epochs_of_training(case: _Case) -> tuple[int, str]:
+    """The epochs of the training proper, and what to call them."""
+    training = case.config.training
+    left = training.epochs - training.warm_up.epochs
+    return left, "training.epochs" if not training.warm_up.epochs else "the epochs that training.warm_up leaves,"
 
 
 def _plateau_floor(case: _Case) -> _Finding | None:
@@ -146,13 +156,60 @@ def _warm_up_after_grace(case: _Case) -> _Finding | None:
 
 
 def _warm_up_without_thaw(case: _Case) -> _Finding | None:
-    freeze = case.config.model.freeze
-    stays = freeze.depth == 1 and "model.freeze.depth" not in case.ranged
-    if "training.warm_up.epochs" not in case.searched or not (stays or freeze.last_units == 0):
+    if "training.warm_up.epochs" not in case.searched or not _nothing_thaws(case):
         return None
     return 0, (
         "training.warm_up.epochs is searched, but model.freeze leaves nothing to train in the backbone: after the "
         "warm-up nothing is unfrozen, and its length changes nothing; write warm_up: {epochs: 0} or freeze less"
+    )
+
+
+def _nothing_thaws(case: _Case) -> bool:
+    """Whether no unit of the backbone ever trains: an end of a range, which is hardly ever met, does not count."""
+    freeze = case.config.model.freeze
+    return freeze.last_units == 0 or (freeze.depth == 1 and "model.freeze.depth" not in case.ranged)
+
+
+def _layer_decay_without_units(case: _Case) -> _Finding | None:
+    if "training.optimizer.layer_decay" not in case.searched or not _nothing_thaws(case):
+        return None
+    return 0, (
+        "training.optimizer.layer_decay is searched, but model.freeze may leave nothing to train in the backbone: the "
+        "head alone has one rate, and the decay changes nothing; write layer_decay: 1.0 or freeze less"
+    )
+
+
+def _warm_up_never_ends_early(case: _Case) -> _Finding | None:
+    warm_up = case.config.training.warm_up
+    stop = warm_up.stop_patience_epochs
+    if stop is None or not warm_up.epochs or stop < warm_up.epochs:
+        return None
+    return stop - warm_up.epochs, (
+        f"training.warm_up.stop_patience_epochs {stop} is not below training.warm_up.epochs {warm_up.epochs}: the "
+        f"warm-up never ends early; write more warm_up epochs, or stop_patience_epochs: {warm_up.epochs - 1} at most"
+    )
+
+
+def _values_of_no_warm_up(case: _Case) -> _Finding | None:
+    searched = sorted(case.searched & {"training.warm_up.lr", "training.warm_up.stop_patience_epochs"})
+    if case.config.training.warm_up.epochs or not searched:
+        return None
+    return 0, (
+        f"{searched[0]} is searched, but training.warm_up.epochs may be 0: without a warm-up it changes nothing; "
+        "write warm_up: {choice: [{epochs: 0}, {epochs: 5, lr: {range: [1e-4, 1e-2], log: true}}]}"
+    )
+
+
+def _values_of_no_training(case: _Case) -> _Finding | None:
+    kind = case.config.model.head.kind
+    trained = (name for name in case.searched if related_names(name, "training") or related_names(name, "augment"))
+    dead = sorted(name for name in trained if name != "training.class_weights")
+    if kind == "dense" or not dead:
+        return None
+    return len(dead), (
+        f"{', '.join(dead)} {'is' if len(dead) == 1 else 'are'} searched, but model.head.kind may be {kind}, which is "
+        "fitted without gradient descent or augmentation: trials that differ by these alone are the same; "
+        "give the baseline a space of its own"
     )
 
 
@@ -167,11 +224,11 @@ def _asha_after_end(case: _Case) -> _Finding | None:
 
 
 def _stop_after_end(case: _Case) -> _Finding | None:
-    stop, epochs = case.config.training.stop_patience_epochs, case.config.training.epochs
+    stop, (epochs, name) = case.config.training.stop_patience_epochs, _epochs_of_training(case)
     if "training.stop_patience_epochs" not in case.searched or stop is None or stop < epochs:
         return None
     return stop - epochs, (
-        f"training.stop_patience_epochs is searched, but {stop} is not below training.epochs {epochs}: training ends "
+        f"training.stop_patience_epochs is searched, but {stop} is not below {name} {epochs}: training ends "
         f"before it can stop early; write {epochs - 1} at most, or null for no early stopping"
     )
 
@@ -187,8 +244,14 @@ def _batch_norm_without_hidden(case: _Case) -> _Finding | None:
 
 def _frozen_random_weights(case: _Case) -> _Finding | None:
     freeze = case.config.model.freeze
-    frozen = bool(freeze.depth) or not (freeze.last_units is freeze.last_layers is freeze.stride is None)
-    if case.config.model.weights != "none" or not frozen:
+    if case.config.model.weights != "none":
+        return None
+    if case.config.model.head.kind != "dense":
+        return 1, (
+            f"model.weights may be none while model.head.kind is {case.config.model.head.kind}: it is fitted to the "
+            "features of random weights; write weights: imagenet, or a file"
+        )
+    if not freeze.freezes:
         return None
     return 0, (
         "model.weights may be none while model.freeze freezes units: these keep their random weights for ever; "
@@ -222,6 +285,10 @@ _RULES: dict[str, Callable[[_Case], _Finding | None]] = {
     "plateau-floor-above-lr": _plateau_floor,
     "warm-up-after-grace": _warm_up_after_grace,
     "warm-up-without-thaw": _warm_up_without_thaw,
+    "warm-up-never-ends-early": _warm_up_never_ends_early,
+    "values-of-no-warm-up": _values_of_no_warm_up,
+    "layer-decay-without-units": _layer_decay_without_units,
+    "values-of-no-training": _values_of_no_training,
     "asha-after-end": _asha_after_end,
     "stop-after-end": _stop_after_end,
     "batch-norm-without-hidden": _batch_norm_without_hidden,

@@ -43,6 +43,8 @@ class Searched:
     parameter: Parameter
     options: tuple["Node", ...]
     source: Location
+    named: bool = False
+    """Whether the labels are names of the user's, which have to be written out with the options."""
 
 
 Node = Fixed | Named | Items | Searched
@@ -133,6 +135,9 @@ def plain(node: Node) -> Any:
 
 def _plain_expression(node: Searched) -> dict[str, Any]:
     domain, default = node.parameter.domain, node.parameter.default
+    if isinstance(domain, Choice) and node.named:
+        options = zip(domain.labels, node.options, strict=True)
+        return {"choice": {str(label): plain(option) for label, option in options}, "default": default}
     if isinstance(domain, Choice):
         return {"choice": [plain(option) for option in node.options], "default": default}
     return {**written(domain), "default": default}

@@ -18,9 +18,11 @@ from tune_cnn.sections.search import SearchConfig
 from tune_cnn.space.checks import (
     BackboneCheck,
     PolicyCheck,
+    SizeCheck,
     SpaceFile,
     check_backbones,
     check_policies,
+    check_sizes,
     check_values,
     check_weights,
 )
@@ -150,6 +152,7 @@ def read_space(
     overrides: Sequence[str] = (),
     data_root: Path | None = None,
     backbone_check: BackboneCheck | None = None,
+    size_check: SizeCheck | None = None,
     policy_check: PolicyCheck | None = None,
 ) -> Space:
     """Read a space file and check every value it could produce.
@@ -159,6 +162,7 @@ def read_space(
         overrides: `NAME=VALUE` texts of the command line, the last one winning.
         data_root: the folder of the images instead of `data.root`; relative to the working directory.
         backbone_check: says what is wrong with a backbone and its freeze depth; empty if nothing.
+        size_check: says where images are too small for a model's layers; empty if nowhere.
         policy_check: says what is wrong with a list of one transform; empty if nothing.
 
     Raises:
@@ -179,6 +183,8 @@ def read_space(
     check_weights(root, faults)
     if backbone_check is not None:
         check_backbones(root, backbone_check, faults)
+    if size_check is not None:
+        check_sizes(root, size_check, faults)
     if policy_check is not None:
         check_policies(root, policy_check, faults)
     faults.raise_any()

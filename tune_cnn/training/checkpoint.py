@@ -17,7 +17,7 @@ from tune_cnn.files import write_whole
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 _TENSORS = "state.safetensors"
 _PLAIN = "state.json"
 
@@ -31,6 +31,8 @@ class Checkpoint:
     optimizer: Mapping[str, Any]
     schedule: Mapping[str, Any]
     stopping: Mapping[str, Any]
+    phase: Mapping[str, Any]
+    """Its name and first epoch: a warm-up may have ended early."""
     history: list[dict[str, Any]]
     scaler: Mapping[str, Any]
     """How far the gradients of half precision are scaled; empty where they are not."""
@@ -54,6 +56,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         "optimizer": plain,
         "schedule": dict(checkpoint.schedule),
         "stopping": dict(checkpoint.stopping),
+        "phase": dict(checkpoint.phase),
         "history": checkpoint.history,
         "scaler": dict(checkpoint.scaler),
     }
@@ -96,6 +99,7 @@ def _read(folder: Path, body: Mapping[str, Any]) -> Checkpoint:
         optimizer=_join(tensors, body["optimizer"]),
         schedule=body["schedule"],
         stopping=body["stopping"],
+        phase=body["phase"],
         history=body["history"],
         scaler=body["scaler"],
     )

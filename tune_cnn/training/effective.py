@@ -6,22 +6,24 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import optim
+from torch import nn, optim
 from torch.optim import lr_scheduler
 
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.augment import Augmenter, build_policy
 from tune_cnn.models.classifier import Classifier
-from tune_cnn.models.units import batch_norms, units_of
+from tune_cnn.models.custom import ConvBlock
+from tune_cnn.models.units import units_of
+from tune_cnn.training.baseline import FIT, LinearBaseline
 from tune_cnn.training.loop import Training
-from tune_cnn.training.schedule import LearningRate
+from tune_cnn.training.schedule import HalfCosine, LearningRate
 
 Live = Mapping[str, Any]
 
 _OPTIMIZERS = {optim.Adam: "adam", optim.AdamW: "adamw", optim.SGD: "sgd", optim.RMSprop: "rmsprop"}
 
 
-def read_back(training: Training, asked: TrialConfig) -> dict[str, dict[str, Any]]:
+def read_back(training: Training | LinearBaseline, asked: TrialConfig) -> dict[str, dict[str, Any]]:
     """Give `live` and `observed`, both plain data, as a phase of a training run begins.
 
     Args:
@@ -29,26 +31,24 @@ def read_back(training: Training, asked: TrialConfig) -> dict[str, dict[str, Any
         asked: the config; only the policy's name is taken from it, if the live transforms are those it stands for.
     """
     model = training.model
+    live: Live = {"image.px": int(training.train.images[:1].shape[1]), **_head(model)}
+    observed = {
+        "frozen_units": _frozen_units(model),
+        "units": len(model.units),
+        "trainable_parameters": model.parameter_counts()[1],
+        "layers": [block.describe() for block in model.backbone.modules() if isinstance(block, ConvBlock)],
+        "head_convolutions": [block.describe() for block in model.head.modules() if isinstance(block, ConvBlock)],
+        "batch_norm": vars(model.batch_norm_modes()),
+        "dropout": list(model.dropout()),
+    }
+    if isinstance(training, LinearBaseline):
+        return {"live": {**live, **training.live()}, "observed": observed | {"phase": FIT, "transforms": []}}
     transforms = training.augment.describe() if isinstance(training.augment, Augmenter) else []
+    rates = [float(group["lr"]) for group in training.optimizer.param_groups]
+    phase = _warm_up(training) if training.phase.is_warm_up else _training_proper(training)
     return {
-        "live": {
-            "image.px": int(training.train.images[:1].shape[1]),
-            **_head(model),
-            **_optimizer(training.optimizer),
-            **_schedule(training.learning_rate),
-            **_plan(training),
-            "augment": _policy(transforms, asked),
-        },
-        "observed": {
-            "phase": training.phase.name,
-            "frozen_units": _frozen_units(model),
-            "units": len(model.units),
-            "trainable_parameters": sum(one.numel() for one in model.parameters() if one.requires_grad),
-            "learning_rates": [float(group["lr"]) for group in training.optimizer.param_groups],
-            "batch_norm": vars(model.batch_norm_modes()),
-            "dropout": list(model.dropout()),
-            "transforms": transforms,
-        },
+        "live": {**live, **_batches(training), **phase, "augment": _policy(transforms, asked)},
+        "observed": observed | {"phase": training.phase.name, "learning_rates": rates, "transforms": transforms},
     }
 
 
@@ -77,21 +77,56 @@ def _head(model: Classifier) -> Live:
         "model.head.dropout": shares[0] if len(shares) == 1 else shares or 0.0,
     }
     if hidden:  # without hidden layers there is nothing a batch norm could follow
-        live["model.head.batch_norm"] = bool(batch_norms(model.head))
+        live["model.head.batch_norm"] = any(isinstance(layer, nn.BatchNorm1d) for layer in model.head.modules())
     return live
 
 
-def _optimizer(optimizer: optim.Optimizer) -> Live:
-    group = optimizer.param_groups[0]
+def _warm_up(training: Training) -> Live:
+    live = {
+        "training.warm_up.epochs": training.phase.epochs,
+        "training.warm_up.stop_patience_epochs": training.stopping.patience_epochs,
+    }
+    if training.config.warm_up.lr is None:
+        return live
+    return live | {"training.warm_up.lr": _rate(training.optimizer.param_groups[-1])}
+
+
+def _training_proper(training: Training) -> Live:
+    return {
+        **_optimizer(training.optimizer, units_train=len(training.model.trainable_parts()) > 1),
+        **_schedule(training.learning_rate),
+        "training.epochs": training.phase.last_epoch,
+        "training.stop_patience_epochs": training.stopping.patience_epochs,
+    }
+
+
+def _batches(training: Training) -> Live:
+    loss = training.objective.train_loss
+    return {
+        "training.batch_size": training.train.batch_size,
+        "training.label_smoothing": float(loss.label_smoothing),
+        "training.class_weights": "none" if loss.weight is None else "balanced",
+    }
+
+
+def _optimizer(optimizer: optim.Optimizer, *, units_train: bool) -> Live:
+    *_, group = optimizer.param_groups
     live = {
         "training.optimizer.kind": _OPTIMIZERS[type(optimizer)],
-        # A schedule by step keeps the rate it was given beside the one it has set for the next step.
-        "training.optimizer.lr": float(group.get("max_lr", group.get("initial_lr", group["lr"]))),
+        "training.optimizer.lr": _rate(group),
         "training.optimizer.weight_decay": float(group["weight_decay"]),
     }
+    if units_train:  # with the head alone there is nothing to which the rate could decay
+        rates = [_rate(each) for each in optimizer.param_groups]
+        live["training.optimizer.layer_decay"] = rates[-2] / rates[-1] if len(rates) > 1 else 1.0
     if "momentum" in group:
         live["training.optimizer.momentum"] = float(group["momentum"])
     return live
+
+
+def _rate(group: Mapping[str, Any]) -> float:
+    """A schedule by step keeps the rate it was given beside the one it has set for the next step."""
+    return float(group.get("max_lr", group.get("initial_lr", group["lr"])))
 
 
 def _schedule(rate: LearningRate) -> Live:
@@ -102,23 +137,11 @@ def _schedule(rate: LearningRate) -> Live:
                 f"{prefix}.kind": "plateau",
                 f"{prefix}.factor": float(plateau.factor),
                 f"{prefix}.patience_epochs": plateau.patience + 1,
-                f"{prefix}.min_lr": float(plateau.min_lrs[0]),
+                f"{prefix}.min_lr": float(plateau.min_lrs[-1]),
             }
         case lr_scheduler.OneCycleLR():
             return {f"{prefix}.kind": "one_cycle"}
-        case lr_scheduler.CosineAnnealingLR() as cosine:
-            return {f"{prefix}.kind": "cosine", f"{prefix}.final_fraction": float(cosine.eta_min / cosine.base_lrs[0])}
+        case lr_scheduler.LambdaLR(lr_lambdas=[*_, HalfCosine() as half]):
+            return {f"{prefix}.kind": "cosine", f"{prefix}.final_fraction": half.final_fraction}
         case _:
             return {f"{prefix}.kind": "constant"}
-
-
-def _plan(training: Training) -> Live:
-    loss = training.objective.train_loss
-    return {
-        "training.epochs": training.phases[-1].last_epoch,
-        "training.warm_up.epochs": training.phases[0].epochs if len(training.phases) > 1 else 0,
-        "training.stop_patience_epochs": training.stopping.patience_epochs,
-        "training.batch_size": training.train.batch_size,
-        "training.label_smoothing": float(loss.label_smoothing),
-        "training.class_weights": "none" if loss.weight is None else "balanced",
-    }

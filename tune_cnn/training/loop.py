@@ -18,8 +18,8 @@ from tune_cnn.sections.training import TrainingConfig
 from tune_cnn.training.batches import Augment, Batches, seed_of
 from tune_cnn.training.checkpoint import Checkpoint, restore
 from tune_cnn.training.objective import ClassificationObjective, Counter
-from tune_cnn.training.plan import EarlyStopping, Phase, plan_phases
-from tune_cnn.training.schedule import LearningRate, build_optimizer
+from tune_cnn.training.plan import EarlyStopping, Phase, phase_at, plan_phases, train_phase
+from tune_cnn.training.schedule import LearningRate, build_optimizer, parameter_groups
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,8 @@ class Training:
 
     def __post_init__(self) -> None:
         self.stopping = EarlyStopping(self.config.stop_patience_epochs)
-        self.phases = plan_phases(self.config)
         self.scaler = torch.amp.GradScaler(self.train.device.type, enabled=self._amp_dtype is torch.float16)
-        self._begin(self.phases[0])
+        self.begin(plan_phases(self.config)[0])
 
     @property
     def _amp_dtype(self) -> torch.dtype | None:
@@ -81,12 +80,13 @@ class Training:
         Raises:
             DivergedError: a training or validation loss is no longer finite; the epochs before it stand.
         """
-        for phase in self.phases:
-            if phase is not self.phases[0] and len(self.history) + 1 == phase.first_epoch:
-                self._begin(phase)
-            may_stop = phase is self.phases[-1]  # after a warm-up without gain, the training proper may still gain
-            while len(self.history) < phase.last_epoch and not (may_stop and self.stopping.exhausted):
-                yield self._epoch(len(self.history) + 1)
+        while True:
+            over = len(self.history) >= self.phase.last_epoch or self.stopping.exhausted
+            if over and not self.phase.is_warm_up:
+                return
+            if over:
+                self.begin(train_phase(self.config, len(self.history) + 1))
+            yield self._epoch(len(self.history) + 1)
 
     def checkpoint(self) -> Checkpoint:
         """Give the whole state after the last epoch."""
@@ -96,13 +96,14 @@ class Training:
             optimizer=self.optimizer.state_dict(),
             schedule=self.learning_rate.state(),
             stopping=self.stopping.state(),
+            phase={"name": self.phase.name, "first_epoch": self.phase.first_epoch},
             history=[record.as_json() for record in self.history],
             scaler=self.scaler.state_dict(),
         )
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on after the epoch of `checkpoint`, as if nothing had happened."""
-        self._begin(next(phase for phase in self.phases if checkpoint.epoch <= phase.last_epoch))
+        self.begin(phase_at(self.config, **checkpoint.phase))
         restore(checkpoint, self.model, self.optimizer)
         self.learning_rate.restore(dict(checkpoint.schedule))
         self.stopping.restore(checkpoint.stopping)
@@ -110,16 +111,18 @@ class Training:
             self.scaler.load_state_dict(dict(checkpoint.scaler))
         self.history = [EpochRecord.from_json(record) for record in checkpoint.history]
 
-    def _begin(self, phase: Phase) -> None:
+    def begin(self, phase: Phase) -> None:
         """Freeze what the phase freezes, and give what is left an optimiser and a schedule of its own."""
         self.phase = phase
         self.model.freeze_to(len(self.model.units) if phase.backbone_frozen else self.frozen_units)
-        trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self.optimizer = build_optimizer(self.config.optimizer, trainable)
-        self.learning_rate = LearningRate(
-            self.config.schedule, self.optimizer, epochs=phase.epochs, steps_per_epoch=len(self.train)
+        groups = parameter_groups(
+            self.model.trainable_parts(), lr=phase.lr, layer_decay=self.config.optimizer.layer_decay
         )
-        self.stopping.forgive()
+        self.optimizer = build_optimizer(self.config.optimizer, groups)
+        self.learning_rate = LearningRate(
+            phase.schedule, self.optimizer, epochs=phase.epochs, steps_per_epoch=len(self.train)
+        )
+        self.stopping.begin(phase.stop_patience_epochs)
         self.on_phase(self)
 
     def _epoch(self, epoch: int) -> Epoch:
@@ -141,7 +144,13 @@ class Training:
         is_best = self.stopping.update(epoch, score)
         seconds = round(time.perf_counter() - started, 4)
         record = EpochRecord(
-            epoch=epoch, seconds=seconds, lr=lr, frozen_units=self.model.frozen_units, score=score, scores=scores
+            epoch=epoch,
+            phase=self.phase.name,
+            seconds=seconds,
+            lr=lr,
+            frozen_units=self.model.frozen_units,
+            score=score,
+            scores=scores,
         )
         self.history.append(record)
         return Epoch(record, val.confusion(), is_best)
