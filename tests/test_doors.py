@@ -23,7 +23,7 @@ DOORS = {
     "imagehash": {"data/sketch.py"},
     "ruamel": {"yaml_files.py"},
     "sklearn": {"training/baseline.py"},
-    "typer": {"cli.py"},
+    "typer": {"cli.py", "cli_options.py"},
 }
 # Lower number, lower layer; a module may import its own layer and those below.
 LAYERS = {
@@ -35,7 +35,7 @@ LAYERS = {
     **dict.fromkeys(("trial", "evaluation", "evaluation_output", "showcase"), 5),
     **dict.fromkeys(("search", "starter", "mask_guess"), 6),
     "repeat": 7,
-    "cli": 8,
+    **dict.fromkeys(("cli", "cli_options"), 8),
 }
 LIGHT = [
     *("config.py", "sections", "files.py", "yaml_files.py", "results", "space", "data/index.py", "data/split.py"),

@@ -13,7 +13,7 @@ from tune_cnn.files import write_whole
 from tune_cnn.results.display import line
 from tune_cnn.results.pictures import class_mask
 from tune_cnn.results.scores import CLASS_COLUMNS, class_scores
-from tune_cnn.results.tables import json_text, write_csv
+from tune_cnn.results.tables import json_text, write_asked
 
 
 def evaluations_json(evaluations: Sequence[Evaluation]) -> str:
@@ -116,4 +116,4 @@ def _write(file: Path, predictions: Sequence[Prediction]) -> None:
         }
         for one in predictions
     ]
-    write_csv(file, columns, rows)
+    write_asked(file, columns, rows)
