@@ -28,6 +28,7 @@ format: $(VENV)/.installed-test
 # The table of backbones that lets a space file be checked without importing torch; remade when timm's pin changes.
 backbones: $(VENV)/.installed-test
 	$(BIN)/python -m tune_cnn.models.catalogue_builder
+	$(BIN)/python -m tune_cnn.models.encoders_builder
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("tune-cnn needs Python 3.11 or newer, this is " + sys.version) if sys.version_info < (3, 11) else None'

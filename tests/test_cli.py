@@ -91,7 +91,11 @@ def test_a_malformed_data_set_is_one_clear_message_and_exit_code_2(
         pytest.param(["predict", "resnet5", "a.jpg"], "or the backbone resnet50", id="a-misspelt-backbone-to-ask"),
         pytest.param(["predict", "resnet50.x", "a.jpg"], "no weights tagged 'x'", id="a-misspelt-tag-to-ask"),
         pytest.param(["predict", ".", "--weights", "w", "a.jpg"], "is for backbones", id="weights-for-a-saved-model"),
+        pytest.param(["predict", "resnet50", "--out", "m", "a.jpg"], "is for segmentation", id="masks-of-a-backbone"),
         pytest.param(["train", "none.yaml"], "cannot be read", id="no-config"),
+        pytest.param(
+            ["search", "x.yaml", "--concurrent", "0"], "Invalid value for '--concurrent'", id="no-trial-at-a-time"
+        ),
         pytest.param(["init", "nowhere"], "no such folder", id="no-data-to-begin-with"),
         pytest.param(["sample", "stars", "x"], "no sample data set 'stars'", id="no-such-sample"),
         pytest.param(["backbones", "resnet9999"], "no backbone matches", id="no-such-backbone"),
@@ -103,6 +107,17 @@ def test_a_wrong_call_says_what_is_wrong(arguments: list[str], says: str, tune_c
     assert outcome.code == 2
     assert says in outcome.err
     assert "Traceback" not in outcome.err
+
+
+def test_a_space_is_not_taken_for_a_config(tmp_path: Path, tune_cnn: Any) -> None:
+    (tmp_path / "space.yaml").write_text("name: a\nsearch: {trials: 3}\nmodel: {backbone: {choice: [a, b]}}\n")
+    outcome = tune_cnn("train", "space.yaml")
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert "or run `tune-cnn search space.yaml`" in outcome.err
+
+
+def test_the_first_lines_of_the_commands_fit_into_the_help(tune_cnn: Any) -> None:
+    assert "..." not in tune_cnn("--help").out.split("Commands:")[1]
 
 
 def test_the_space_is_wrong_before_the_weights_and_the_data_are(tmp_path: Path, tune_cnn: Any) -> None:
@@ -224,6 +239,14 @@ def test_predictions_are_printed_and_written(model: Path, shapes: Path, tmp_path
     assert outcome.code == 0
     assert all(str(image) in outcome.out for image in images)
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 4
+
+
+def test_a_table_that_cannot_be_written_is_named(model: Path, shapes: Path, tmp_path: Path, tune_cnn: Any) -> None:
+    (tmp_path / "file").write_text("")
+    image = next((shapes / "test").rglob("*.jpg"))
+    outcome = tune_cnn("predict", model, image, "--csv", tmp_path / "file" / "out.csv")
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"--csv {tmp_path / 'file' / 'out.csv'}: cannot be written: ")
 
 
 def test_an_unreadable_image_is_named_and_the_others_are_answered(

@@ -16,13 +16,14 @@ DOORS = {
     "sqlalchemy": {"search/study.py"},
     # zero_shot.py: ImageNet's class names and the preprocessing that a whole network was published with.
     "timm": {"models/classifier.py", "models/weights.py", "models/catalogue_builder.py", "models/zero_shot.py"},
+    "segmentation_models_pytorch": {"models/segmenter.py"},
     "huggingface_hub": {"models/hub.py"},
     "albumentations": {"data/augment.py"},
     "cv2": {"data/augment.py"},
     "imagehash": {"data/sketch.py"},
     "ruamel": {"yaml_files.py"},
     "sklearn": {"training/baseline.py"},
-    "typer": {"cli.py"},
+    "typer": {"cli.py", "cli_options.py"},
 }
 # Lower number, lower layer; a module may import its own layer and those below.
 LAYERS = {
@@ -31,15 +32,16 @@ LAYERS = {
     "results": 2,
     **dict.fromkeys(("data", "models", "space", "sample"), 3),
     "training": 4,
-    **dict.fromkeys(("trial", "evaluation", "evaluation_output"), 5),
-    **dict.fromkeys(("search", "starter"), 6),
+    **dict.fromkeys(("trial", "evaluation", "evaluation_output", "showcase"), 5),
+    **dict.fromkeys(("search", "starter", "mask_guess"), 6),
     "repeat": 7,
-    "cli": 8,
+    **dict.fromkeys(("cli", "cli_options"), 8),
 }
 LIGHT = [
     *("config.py", "sections", "files.py", "yaml_files.py", "results", "space", "data/index.py", "data/split.py"),
     *(
         "models/catalogue.py",
+        "models/encoders.py",
         "models/freeze.py",
         "models/layer_plan.py",
         "models/trunk.py",
@@ -49,7 +51,17 @@ LIGHT = [
         "cli.py",
     ),
 ]
-HEAVY = {"torch", "ray", "timm", "albumentations", "optuna", "torchvision", "torchmetrics", "sklearn"}
+HEAVY = {
+    "torch",
+    "ray",
+    "timm",
+    "albumentations",
+    "optuna",
+    "torchvision",
+    "torchmetrics",
+    "sklearn",
+    "segmentation_models_pytorch",
+}
 
 
 def name(module: Path) -> str:

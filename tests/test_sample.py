@@ -33,7 +33,7 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("name", SECTIONS)
 def test_a_sample_opens_without_a_warning_and_with_all_its_images(name: str, tmp_path: Path) -> None:
     write_sample(name, tmp_path / "set", images_per_class=FEW)
     section = SECTION.validate_python(SECTIONS[name] | {"root": str(tmp_path / "set")})
@@ -41,6 +41,20 @@ def test_a_sample_opens_without_a_warning_and_with_all_its_images(name: str, tmp
     assert data.classes == tuple(OBJECTS)
     assert [(row.train, row.val, row.test) for row in summary(data)] == [(4, 2, 2)] * len(OBJECTS)
     assert (data.skipped, data.warnings) == ((), ())
+
+
+def test_a_sample_of_masks_opens_with_a_class_per_object(tmp_path: Path) -> None:
+    write_sample("masks", tmp_path / "set", images_per_class=FEW)
+    values = {0: "background", **dict(enumerate(OBJECTS, start=1))}
+    section = {
+        "kind": "masks", "images": "images", "masks": "masks", "pairs": "pairs.csv", "values": values,
+        "splits": {"val": 0.25, "test": 0.25}, "root": str(tmp_path / "set"),
+    }  # fmt: skip
+    data = open_data(SECTION.validate_python(section), ImageConfig(px=32), cache_dir=tmp_path / "cache")
+    assert data.classes == ("background", *OBJECTS)
+    assert {split: len(part.paths) for split, part in data.splits.items()} == {"train": 20, "val": 10, "test": 10}
+    assert data.skipped == ()
+    assert all(row.train > 100 for row in summary(data))
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -91,7 +105,7 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
 
 
 def test_an_unknown_sample_names_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no sample data set 'shape'; write one of shapes, boxes, lists"):
+    with pytest.raises(InputError, match="no sample data set 'shape'; write one of shapes, boxes, lists, masks"):
         write_sample("shape", tmp_path / "set")
 
 

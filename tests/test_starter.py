@@ -1,8 +1,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from tests.data.pictures import encoded, jpeg, put
 from tune_cnn.errors import DataError, InputError
 from tune_cnn.search.open_space import open_space
 from tune_cnn.starter import guess_data, write_starter
@@ -43,6 +46,46 @@ def test_the_layout_is_guessed(
     build(tmp_path)
     data = guess_data(tmp_path)
     assert (data["kind"], data["splits"]) == (kind, splits)
+
+
+@pytest.mark.parametrize(
+    ("masks", "guessed"),
+    [
+        pytest.param([[0, 255]], {"values": {"0": "background", "255": "object"}}, id="black-and-white"),
+        pytest.param([[0, 2], [1, 2]], {"values": {"0": "background", "1": "class_1", "2": "class_2"}}, id="indices"),
+        pytest.param(
+            [list(range(0, 256, 5))],
+            {"values": {"0": "background", "255": "object"}, "threshold": 128},
+            id="blurred-edges",
+        ),
+    ],
+)
+def test_a_folder_of_masks_beside_images_becomes_a_segmentation_space(
+    tmp_path: Path, masks: list[list[int]], guessed: dict[str, object]
+) -> None:
+    for number, values in enumerate(masks):
+        mask = Image.fromarray(np.array([values], np.uint8))
+        put(tmp_path / "set" / "Masks" / f"{number}.png", encoded(mask, "PNG"))
+        put(tmp_path / "set" / "photos" / f"{number}.jpg", jpeg(number))
+    data = guess_data(tmp_path / "set")
+    assert {name: data.get(name) for name in ("kind", "images", "masks")} == {
+        "kind": "masks",
+        "images": "photos",
+        "masks": "Masks",
+    }
+    assert guessed.items() <= data.items()
+    space = open_space(write_starter(tmp_path / "set", tmp_path / "starter.yaml")).space
+    assert (space.task, space.search.metric) == ("segmentation", "val_miou")
+
+
+def test_split_folders_of_images_and_masks_and_their_table_are_found(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        put(tmp_path / split / "img" / "a.jpg", jpeg(1))
+        put(tmp_path / split / "label" / "b.png", encoded(Image.new("RGB", (4, 4), (9, 0, 0)), "PNG"))
+        put(tmp_path / split / "pairs.csv", b"image,mask\na.jpg,b.png\n")
+    data = guess_data(tmp_path)
+    assert data["splits"] == {"train": "train", "val": "valid", "test": 0.15, "seed": 0}
+    assert (data["images"], data["masks"], data["pairs"]) == ("img", "label", "pairs.csv")
 
 
 @pytest.mark.parametrize("name", ["birds", "my photos: 2024", 'quo"ted', "#hash"])

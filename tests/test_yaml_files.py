@@ -186,7 +186,7 @@ def test_all_faults_of_a_config_are_told_in_the_order_of_the_lines(tmp_path: Pat
         f"{path}:2: seed: -1 is too small; write 0 or more",
         f"{path}:4: model.backbone: 3 is not text; write e.g. tf_efficientnet_lite0",
         f"{path}:5: model.dropout: unknown name; did you mean model.head.dropout?",
-        f"{path}:6: data.kind: 'folder' is unknown; did you mean 'folders'? Known: folders, boxes_csv, lists",
+        f"{path}:6: data.kind: 'folder' is unknown; did you mean 'folders'? Known: folders, boxes_csv, lists, masks",
     )
 
 

@@ -6,11 +6,12 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
+from tune_cnn import cli_options as options
 from tune_cnn.errors import ChangedDataError, InputError, StoreError, TuneCnnError
 from tune_cnn.results.display import line
 
@@ -19,64 +20,47 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="tune-cnn",
-    help="Search the best CNN for your images: freeze depth, learning rates, augmentation; on one machine or many.",
+    help="Search the best CNN for your images: freeze depth, learning rates, augmentation; on one machine or many.\n\n"
+    "Begin with `tune-cnn init DATA_DIR`, look at what it wrote with `tune-cnn check`, then run `tune-cnn search`.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
-SpaceFile = Annotated[Path, typer.Argument(metavar="SPACE", help="A space file, such as spaces/aquarium.yaml.")]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/aquarium.")]
-ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder, such as runs/aquarium/best.")]
-DataDir = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="Where the images are; overrides data.root.")
-]
-WeightsDir = Annotated[
-    Path | None,
-    typer.Option("--weights", metavar="DIR", help="A folder with pretrained weights, BACKBONE*.safetensors."),
-]
-OutDir = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where run folders go.")]
-CacheDir = Annotated[
-    Path | None, typer.Option("--cache-dir", metavar="DIR", help="Where decoded images are kept between trials.")
-]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="NAME=VALUE", help="Replace a value of the space, e.g. training.epochs=5. Repeatable."
-    ),
-]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", is_eager=True)]
-
 _SIGTERM_CODE = 143
 _debug = False
 
 
 @app.callback()
-def _options(debug: Debug = False) -> None:
+def _options(debug: options.Debug = False) -> None:
     global _debug  # noqa: PLW0603 - the one setting that main() needs after typer is through
     _debug = debug
 
 
 @app.command()
 def search(
-    space_file: SpaceFile,
-    data: DataDir = None,
-    weights: WeightsDir = None,
-    out: OutDir = Path("runs"),
-    name: Annotated[str | None, typer.Option(help="The run folder's name; the space's name by default.")] = None,
-    trials: Annotated[int | None, typer.Option(help="How many configurations to try.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="At most so many epochs per trial.")] = None,
-    hours: Annotated[float | None, typer.Option(help="Stop after so many hours.")] = None,
-    concurrent: Annotated[int | None, typer.Option(help="Trials at a time; as many as fit by default.")] = None,
-    cpus_per_trial: Annotated[float | None, typer.Option(help="CPUs of one trial.")] = None,
-    gpus_per_trial: Annotated[float | None, typer.Option(help="GPUs of one trial; a fraction shares one.")] = None,
-    address: Annotated[str | None, typer.Option(help="A Ray cluster to search on; this machine by default.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the sampler and of every trial.")] = None,
-    cache_dir: CacheDir = None,
-    sets: Sets = None,
+    space_file: options.SpaceFile,
+    data: options.DataDir = None,
+    weights: options.WeightsDir = None,
+    out: options.OutDir = Path("runs"),
+    name: options.RunName = None,
+    trials: options.Trials = None,
+    epochs: options.Epochs = None,
+    hours: options.Hours = None,
+    concurrent: options.Concurrent = None,
+    cpus_per_trial: options.CpusPerTrial = None,
+    gpus_per_trial: options.GpusPerTrial = None,
+    address: options.Address = None,
+    seed: options.Seed = None,
+    cache_dir: options.CacheDir = None,
+    sets: options.Sets = None,
 ) -> None:
-    """Search a space: trials, leaderboard, best checkpoints. Run again, it goes on where it was."""
+    """Search a space: trials, tables, best models.
+
+    Writes a run folder (--out and --name, runs/SPACE'S NAME by default). Run again, it goes on where it was; with a
+    larger --trials it goes on to that.
+    """
     flags = {
         "search.trials": trials,
         "training.epochs": epochs,
@@ -96,12 +80,15 @@ def search(
 
 @app.command()
 def resume(
-    run: RunPath,
-    weights: WeightsDir = None,
-    address: Annotated[str | None, typer.Option(help="A Ray cluster to search on.")] = None,
-    cache_dir: CacheDir = None,
+    run: options.RunPath,
+    weights: options.WeightsDir = None,
+    address: options.Address = None,
+    cache_dir: options.CacheDir = None,
 ) -> None:
-    """Go on with an interrupted search; finished trials stay, running ones go on after their last epoch."""
+    """Go on with an interrupted search.
+
+    Finished trials stay as they are; those that ran go on after their last epoch.
+    """
     from tune_cnn.results.records import RunFolder
     from tune_cnn.search.open_space import open_space
 
@@ -113,15 +100,16 @@ def resume(
 
 @app.command()
 def check(
-    space_file: SpaceFile,
-    data: DataDir = None,
-    csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="List what is doubtful about the images here.")
-    ] = None,
-    sets: Sets = None,
-    cache_dir: CacheDir = None,
+    space_file: options.SpaceFile,
+    data: options.DataDir = None,
+    csv: options.DoubtsCsv = None,
+    sets: options.Sets = None,
+    cache_dir: options.CacheDir = None,
 ) -> None:
-    """Validate a space, show what it searches and what is doubtful in it, and look at the data. Trains nothing."""
+    """Look over a space and its data; train nothing.
+
+    Shows what would be searched, how many images there are of each class, and what is doubtful about either.
+    """
     from tune_cnn.search.check import check_space
     from tune_cnn.search.open_space import open_space
 
@@ -131,19 +119,16 @@ def check(
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A trial's config.yaml.")],
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", metavar="DIR", help="Where the images are; overrides the config's data.root."),
-    ] = None,
-    weights: WeightsDir = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", help="The new trial folder; runs/NAME-train-1, -2, … by default."),
-    ] = None,
-    cache_dir: CacheDir = None,
+    config: options.ConfigFile,
+    data: options.ConfigData = None,
+    weights: options.WeightsDir = None,
+    out: options.TrialOut = None,
+    cache_dir: options.CacheDir = None,
 ) -> None:
-    """Train one configuration without Ray; for a trial of a run, say whether it came out equal."""
+    """Train one configuration, or a trial again.
+
+    Without Ray. A trial of a run is held against what the run recorded: its scores are equal on the same machine.
+    """
     from tune_cnn.repeat import repeat_trial
 
     repeat_trial(config, out, cache_dir=_cache(cache_dir), console=_console(), weights_dir=weights, data_root=data)
@@ -151,23 +136,17 @@ def train(
 
 @app.command()
 def leaderboard(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
-    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write all rows and columns here.")] = None,
-    top: Annotated[int, typer.Option(min=1, help="How many rows to show.")] = 10,
-    best_per: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Show only the best trial for each value of NAME, with its costs, e.g. --best-per model.backbone.",
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all rows and columns as JSON.")] = False,
+    runs: options.RunPaths,
+    csv: options.RowsCsv = None,
+    top: options.TopRows = 10,
+    best_per: options.BestPer = None,
+    as_json: options.RowsJson = False,
 ) -> None:
-    """Show or export the trials of one or several runs, best first.
+    """Show the trials of one or several runs, best first.
 
     Runs are ranked together if they saw the same images and were judged by the same metric.
     """
-    from tune_cnn.results.tables import json_text, write_csv
+    from tune_cnn.results.tables import json_text, write_asked
     from tune_cnn.search.compare import compare_runs, show_comparison
 
     comparison = compare_runs(runs, best_per=best_per)
@@ -178,20 +157,23 @@ def leaderboard(
     else:
         show_comparison(comparison, _console(), top=top)
     if csv is not None:
-        write_csv(csv, comparison.columns, comparison.rows)
+        write_asked(csv, comparison.columns, comparison.rows)
         if not as_json:
             _console().print(line(f"wrote {csv}"), soft_wrap=True)
 
 
 @app.command()
 def evaluate(
-    model: ModelPath,
-    data: DataDir = None,
-    split: Annotated[list[str] | None, typer.Option(help="train, val or test; val and test by default.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, the confusion matrix included.")] = False,
-    cache_dir: CacheDir = None,
+    model: options.ModelPath,
+    data: options.DataNow = None,
+    split: options.Split = None,
+    as_json: options.ScoresJson = False,
+    cache_dir: options.CacheDir = None,
 ) -> None:
-    """Score a saved model on the splits of its data set."""
+    """Score a saved model, per class too.
+
+    On the splits of the data set it was trained on, or of one of the same layout and classes.
+    """
     from tune_cnn.evaluation import evaluate_model
     from tune_cnn.evaluation_output import evaluations_json, print_evaluations
 
@@ -208,28 +190,18 @@ def evaluate(
 
 @app.command()
 def predict(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="A model folder, such as runs/aquarium/best; or a backbone, such as tf_efficientnet_lite0, which "
-            "answers with the classes of ImageNet.",
-        ),
-    ],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
-    weights: Annotated[
-        Path | None,
-        typer.Option("--weights", metavar="DIR", help="For a backbone: a folder with BACKBONE*.safetensors."),
-    ] = None,
-    csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write the probability of every class here.")
-    ] = None,
-    top: Annotated[
-        int | None, typer.Option(min=1, help="How many classes to show; 3 by default, 5 of a backbone's.")
-    ] = None,
-    cache_dir: CacheDir = None,
+    model: options.Asked,
+    images: options.Images,
+    weights: options.BackboneWeights = None,
+    csv: options.SharesCsv = None,
+    top: options.TopClasses = None,
+    out: options.MasksOut = None,
+    cache_dir: options.CacheDir = None,
 ) -> None:
-    """Say what a saved model sees in images, or what an untouched ImageNet backbone does."""
+    """Say what a model sees in images: the likeliest classes, or, for segmentation, each class's share of the area.
+
+    A saved one, or an untouched ImageNet network, so that you see what your training adds.
+    """
     from tune_cnn.models.catalogue import is_backbone, no_model
 
     saved = Path(model).is_dir()
@@ -237,6 +209,8 @@ def predict(
         raise InputError(no_model(model))
     if saved and weights is not None:
         raise InputError(f"--weights {weights}: is for backbones, and {model} has its own weights; leave it out")
+    if not saved and out is not None:
+        raise InputError(f"--out {out}: is for segmentation models, and {model} gives a class per image; write --csv")
     from tune_cnn.evaluation import predict as predict_images
     from tune_cnn.evaluation import predict_zero_shot
     from tune_cnn.evaluation_output import print_predictions
@@ -245,14 +219,17 @@ def predict(
         found = predict_images(Path(model), images)
     else:
         found = predict_zero_shot(model, images, weights_dir=weights, cache_dir=_cache(cache_dir))
-    print_predictions(list(found), _console(), top=top or (3 if saved else 5), csv_file=csv)
+    print_predictions(found, _console(), top=top or (3 if saved else 5), csv_file=csv, masks_dir=out)
 
 
 @app.command()
 def backbones(
-    pattern: Annotated[str, typer.Argument(help="A part of a name, or a pattern such as 'mobilenet*'.")] = "",
+    pattern: options.Pattern = "",
 ) -> None:
-    """List the backbones a space may name, with their units and parameters."""
+    """List the backbones that a space may name.
+
+    With their parameters, and the units that model.freeze counts.
+    """
     from tune_cnn.models.catalogue import find
 
     found = find(pattern)
@@ -275,8 +252,8 @@ def schema() -> None:
 
 @app.command()
 def init(
-    data_dir: Annotated[Path, typer.Argument(metavar="DATA_DIR", help="A folder with your images.")],
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="The space file to write.")] = None,
+    data_dir: options.NewData,
+    out: options.SpaceOut = None,
 ) -> None:
     """Write a starter space for a folder of images."""
     from tune_cnn.starter import write_starter
@@ -287,9 +264,9 @@ def init(
 
 @app.command()
 def sample(
-    name: Annotated[str, typer.Argument(help="Which data set to generate.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An empty or new folder.")],
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other images.")] = 0,
+    name: options.SampleName,
+    folder: options.SampleFolder,
+    seed: options.SampleSeed = 0,
 ) -> None:
     """Generate a small stand-in data set of drawn images."""
     from tune_cnn.sample import write_sample
@@ -340,6 +317,13 @@ def _cache(chosen: Path | None) -> Path:
     return (chosen or base / "tune-cnn").absolute()
 
 
+def _text(error: TuneCnnError | OSError) -> str:
+    """Give an error as one reads it; an OSError with the file first, without its number."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def main() -> None:
     """Run the command line; every error on purpose becomes one message and an exit code, never a traceback."""
     terminated = False
@@ -358,5 +342,5 @@ def main() -> None:
     except (TuneCnnError, OSError) as error:
         if _debug:
             raise
-        Console(stderr=True).print(line(str(error)), soft_wrap=True)
+        Console(stderr=True).print(line(_text(error)), soft_wrap=True)
         sys.exit(2 if isinstance(error, InputError) else 1)

@@ -148,7 +148,9 @@ def _fault_of_no_branch(location: Location, model: type[BaseModel], tree: Any) -
     if words and int in choices:
         ways = listing([*words, "a whole number"])
     elif words:
-        ways = listing([*words, "a list of transforms, each {transform: NAME, arguments: {…}}"])
+        sections = any(is_section(item) for choice in choices for item in get_args(choice))
+        several = "a list of transforms, each {transform: NAME, arguments: {…}}" if sections else "a list of these"
+        ways = listing([*words, several])
     else:
         ways = listing("a text" if choice is str else "a fraction such as 0.1" for choice in choices)
     hint = f"did you mean {close!r}? Write {ways}" if close else f"write {ways}"
@@ -303,6 +305,9 @@ _EXAMPLES = {
     "conv": "32",
     "layers": "[{conv: 32}]",
     "val": "valid",
+    "images": "Image",
+    "masks": "Mask",
+    "values": "{0: background, 255: water}",
     "transform": "HorizontalFlip",
     "data": "{kind: folders, root: data/my-images, splits: {train: train, val: valid}}",
     "splits": "{train: train, val: valid}",

@@ -7,14 +7,15 @@ from pathlib import Path
 from rich.console import Console
 
 from tune_cnn.config import TrialConfig
-from tune_cnn.errors import RunFolderError, TuneCnnError
+from tune_cnn.errors import RunFolderError, SpaceFileError, TuneCnnError
 from tune_cnn.models.weights import resolve_weights
 from tune_cnn.results.display import line
+from tune_cnn.results.failures import failure_of
 from tune_cnn.results.records import EpochRecord, RunFolder, TrialFolder, TrialRecord
 from tune_cnn.search.recorded import RecordedRun, read_recorded
-from tune_cnn.sections.search import SearchConfig
+from tune_cnn.sections.search import METRICS
 from tune_cnn.trial import run_trial
-from tune_cnn.yaml_files import load_model
+from tune_cnn.yaml_files import load_model, read_yaml
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,13 @@ def repeat_trial(
         InputError: the config, the weights, the images or the folder cannot be used.
         TrialError: the training cannot go on; raised once the verdict is shown.
     """
-    config = load_model(config_file, TrialConfig)
+    config = _read_config(config_file)
     if data_root is not None:
         config = config.model_copy(update={"data": config.data.model_copy(update={"root": str(data_root.absolute())})})
     before = _recorded(config_file)
     folder = _new_folder(out, config.name)
     config = _with_weights(config, before, weights_dir, cache_dir, console)
-    metric = before.run.search.metric if before else SearchConfig().metric
+    metric = before.run.search.metric if before else METRICS[config.task][0]
     epochs: list[EpochRecord] = []
 
     def show(epoch: EpochRecord, _facts: object, _memory: object) -> None:
@@ -69,7 +70,7 @@ def repeat_trial(
     except TuneCnnError as error:
         failure = error
     if before:
-        _say(console, verdict(before.trial, epochs, _in_one_line(failure)))
+        _say(console, verdict(before.trial, epochs, failure_of(failure).reason if failure else ""))
     if failure:
         raise failure
 
@@ -105,6 +106,21 @@ def _first_change(before: Sequence[EpochRecord], now: Sequence[EpochRecord]) -> 
             if new.scores.get(name) != value:
                 return f"at epoch {old.epoch} {name} was {value!r}, now {new.scores.get(name)!r}"
     return ""
+
+
+def _read_config(file: Path) -> TrialConfig:
+    """Read a config; a space is taken for one easily.
+
+    Raises:
+        SpaceFileError: it cannot be read, or says what cannot be done; all faults at once.
+    """
+    tree = read_yaml(file).tree
+    if isinstance(tree, dict) and "search" in tree:
+        raise SpaceFileError(
+            f"{file}: is a space, of many configurations; give one, such as runs/NAME/trials/0000/config.yaml, or run "
+            f"`tune-cnn search {file}`"
+        )
+    return load_model(file, TrialConfig)
 
 
 def _recorded(config_file: Path) -> Before | None:
@@ -147,11 +163,6 @@ def _new_folder(out: Path | None, name: str) -> TrialFolder:
     if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
         raise RunFolderError(f"{folder.path}: not an empty folder; write --out with a new one")
     return folder
-
-
-def _in_one_line(failure: TuneCnnError | None) -> str:
-    """Give a failure as a trial's record has it; empty for none."""
-    return f"{type(failure).__name__}: {failure}".splitlines()[0] if failure else ""
 
 
 def _say(console: Console, text: str) -> None:

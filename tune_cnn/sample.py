@@ -30,10 +30,11 @@ DEFAULT_IMAGES: Mapping[Part, int] = {"train": 50, "valid": 15, "test": 15}
 
 @dataclass(frozen=True)
 class Picture:
-    """An image and where its object is: `box` holds xmin, ymin, xmax, ymax in pixels."""
+    """An image and where its object is: `box` holds xmin, ymin, xmax, ymax in pixels, `mask` 255 on it, else 0."""
 
     image: Image.Image
     box: tuple[int, int, int, int]
+    mask: Image.Image
 
 
 def write_sample(
@@ -104,6 +105,26 @@ def _write_lists(folder: Path, images_per_class: Mapping[Part, int], random: Gen
     (folder / "classes.txt").write_text("".join(f"{i} {name}\n" for i, name in enumerate(OBJECTS)), "utf-8")
 
 
+def _write_masks(folder: Path, images_per_class: Mapping[Part, int], random: Generator) -> None:
+    """Write layout `masks`: images, masks and a table of pairs; the parts are to be drawn as fractions.
+
+    A pixel's value is 0 for the background, else the number of its object, from 1 in the order of `OBJECTS`.
+    """
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    table = StringIO(newline="")
+    rows = csv.writer(table, lineterminator="\n")
+    rows.writerow(("image", "mask"))
+    for number in range(sum(images_per_class.values()) * len(OBJECTS)):
+        name_id = number % len(OBJECTS)
+        picture = draw_picture(list(OBJECTS)[name_id], random)
+        _save(picture, folder / "images" / f"{number:04d}.jpg", random)
+        values = np.asarray(picture.mask) // 255 * np.uint8(name_id + 1)
+        Image.fromarray(values).save(folder / "masks" / f"{number:04d}.png")
+        rows.writerow((f"{number:04d}.jpg", f"{number:04d}.png"))
+    (folder / "pairs.csv").write_text(table.getvalue(), "utf-8")
+
+
 def _save(picture: Picture, path: Path, random: Generator) -> None:
     picture.image.save(path, "JPEG", quality=int(random.integers(55, 92)))
 
@@ -118,7 +139,8 @@ def draw_picture(name: str, random: Generator) -> Picture:
     canvas = _background((width, height), random)
     canvas.paste(_surface((width, height), random), mask=mask)
     _scratch(canvas, int(random.integers(0, 4)), random)
-    return Picture(_weathered(canvas, random), mask.getbbox() or (0, 0, width, height))
+    inside = mask.point(lambda share: 255 if share > 127 else 0)
+    return Picture(_weathered(canvas, random), mask.getbbox() or (0, 0, width, height), inside)
 
 
 def _object_mask(
@@ -229,4 +251,5 @@ SAMPLES: Mapping[str, Callable[[Path, Mapping[Part, int], Generator], None]] = {
     "shapes": _write_shapes,
     "boxes": _write_boxes,
     "lists": _write_lists,
+    "masks": _write_masks,
 }

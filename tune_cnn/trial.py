@@ -9,7 +9,6 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from tune_cnn import machine
@@ -17,7 +16,9 @@ from tune_cnn.config import TrialConfig
 from tune_cnn.data.augment import Augmenter, build_policy
 from tune_cnn.data.dataset import ImageData, SplitImages, open_data
 from tune_cnn.errors import ChangedDataError, DataError
-from tune_cnn.models.classifier import Classifier, build_classifier
+from tune_cnn.models.build import build_network
+from tune_cnn.models.classifier import Classifier
+from tune_cnn.models.network import Network
 from tune_cnn.models.saved import save_model
 from tune_cnn.results.confusion import write_confusion
 from tune_cnn.results.effective import write_effective
@@ -30,7 +31,7 @@ from tune_cnn.training.batches import Batches, best_device
 from tune_cnn.training.checkpoint import load_checkpoint, save_checkpoint
 from tune_cnn.training.effective import read_back
 from tune_cnn.training.loop import Epoch, Training
-from tune_cnn.training.objective import classification_objective
+from tune_cnn.training.objective import objective_for
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +74,9 @@ def run_trial(
         tidy(folder)
         _seed(config)
         data = _open_data(config, expected_data, cache_dir)
-        model = build_classifier(config.model, len(data.classes), px=config.image.px).to(best_device())
+        model = build_network(config.model, len(data.classes), px=config.image.px).to(best_device())
         facts = _facts(model)
-        augmenter = build_policy(config.augment, config.image.px)
+        augmenter = build_policy(config.augment, config.image.px, masks=data.has_masks)
 
         def write_read_back(training: Training | LinearBaseline) -> None:
             write_effective(folder.effective, config, **read_back(training, config))
@@ -160,7 +161,7 @@ def _seed(config: TrialConfig) -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def _facts(model: Classifier) -> TrialFacts:
+def _facts(model: Network) -> TrialFacts:
     total, trainable = model.parameter_counts()
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     return TrialFacts(
@@ -175,17 +176,18 @@ def _facts(model: Classifier) -> TrialFacts:
 
 def _training(
     config: TrialConfig,
-    model: Classifier,
+    model: Network,
     data: ImageData,
     augmenter: Augmenter,
     metric: Metric,
     *,
     on_phase: OnPhase,
 ) -> Training | LinearBaseline:
-    images_per_class = np.bincount(data.splits["train"].labels, minlength=len(data.classes))
-    objective = classification_objective(config.training, images_per_class.tolist())
+    per_class = data.splits["train"].per_class(len(data.classes)).tolist()
+    objective = objective_for(config.task, config.training, per_class)
     train, val = (_batches(data.splits[name], model, config.training.batch_size) for name in ("train", "val"))
     if config.model.head.kind != "dense":
+        assert isinstance(model, Classifier)  # noqa: S101 - the config allows no decoder with such a head
         balanced = config.training.class_weights == "balanced"
         return LinearBaseline(model, train, val, objective, config.model.head, balanced, score_of(metric), on_phase)
     return Training(
@@ -193,7 +195,7 @@ def _training(
         frozen_units=model.frozen_units,
         train=train,
         val=val,
-        augment=None if config.augment == "none" else augmenter,
+        augment=None if config.augment == "none" else augmenter.view,
         objective=objective,
         config=config.training,
         seed=config.seed,
@@ -202,10 +204,10 @@ def _training(
     )
 
 
-def _batches(split: SplitImages, model: Classifier, batch_size: int) -> Batches:
+def _batches(split: SplitImages, model: Network, batch_size: int) -> Batches:
     return Batches.of(
         split.images,
-        split.labels,
+        split.targets,
         batch_size=batch_size,
         preprocessing=model.preprocessing,
         device=best_device(),
@@ -213,13 +215,13 @@ def _batches(split: SplitImages, model: Classifier, batch_size: int) -> Batches:
 
 
 def _keep_best(
-    folder: TrialFolder, epoch: Epoch, model: Classifier, config: TrialConfig, classes: tuple[str, ...], metric: Metric
+    folder: TrialFolder, epoch: Epoch, model: Network, config: TrialConfig, classes: tuple[str, ...], metric: Metric
 ) -> None:
     with new_best(folder, epoch.record.epoch) as part:
         save_model(
             part, model, config, classes=classes, metric=metric, score=epoch.record.score, epoch=epoch.record.epoch
         )
-        write_confusion(part, "val", epoch.val_confusion, classes)
+        write_confusion(part, "val", epoch.val_confusion, classes, task=config.task)
 
 
 def _scores_text(scores: Mapping[str, float]) -> str:

@@ -238,6 +238,8 @@ class _Reader:
                 self._fault(event, _tag_fault(event))
             if event.value == "<<" and event.implicit[0]:
                 self._fault(event, "<< is not part of YAML 1.2; write the names out")
+            elif type(value) is int:  # a value of a mask; in the place of a name it is an unknown one
+                return str(value)
             elif not isinstance(value, str):
                 self._fault(event, f"{shown(value)} is not a name; write a text before the colon, in quotes if need be")
             return str(event.value)

@@ -13,9 +13,9 @@ from tests.real_data import shared
 from tune_cnn.data.dominant import dominant_class
 from tune_cnn.data.index import ImageIndex, Row, Skipped, read_index
 from tune_cnn.errors import DataError
-from tune_cnn.sections.data import BoxesCsvData, Data, FoldersData, ListsData
+from tune_cnn.sections.data import Data
 
-SECTION: TypeAdapter[FoldersData | BoxesCsvData | ListsData] = TypeAdapter(Data)
+SECTION: TypeAdapter[Data] = TypeAdapter(Data)
 
 
 def index_of(section: dict[str, object]) -> ImageIndex:

@@ -6,10 +6,10 @@ from pydantic import TypeAdapter
 from tests.data.malformed_data import MALFORMED, MalformedData, Section, boxes_set, folder_set, two_bad_files
 from tune_cnn.data.dataset import open_data
 from tune_cnn.errors import DataError
-from tune_cnn.sections.data import BoxesCsvData, Data, FoldersData, ListsData
+from tune_cnn.sections.data import Data
 from tune_cnn.sections.image import ImageConfig
 
-SECTION: TypeAdapter[FoldersData | BoxesCsvData | ListsData] = TypeAdapter(Data)
+SECTION: TypeAdapter[Data] = TypeAdapter(Data)
 
 
 def refusal(section: Section, cache_dir: Path) -> DataError:

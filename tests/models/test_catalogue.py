@@ -6,7 +6,16 @@ import pytest
 
 from tune_cnn.errors import SpaceFileError
 from tune_cnn.models import catalogue
-from tune_cnn.models.catalogue import TABLE, facts, find, known_backbones, line_from_text, line_to_text, nearest
+from tune_cnn.models.catalogue import (
+    OTHER_NAMES,
+    TABLE,
+    facts,
+    find,
+    known_backbones,
+    line_from_text,
+    line_to_text,
+    nearest,
+)
 from tune_cnn.models.freeze import UnitLine
 from tune_cnn.models.trunk import model_faults
 from tune_cnn.sections.model import Freeze, ModelConfig
@@ -76,7 +85,7 @@ def test_the_first_tag_is_the_default_and_a_written_one_is_taken() -> None:
         pytest.param("resnet5O", "unknown backbone 'resnet5O'; did you mean 'resnet50'", id="one-letter-wrong"),
         pytest.param("EfficientNet-B2", "did you mean 'efficientnet_b2'", id="as-the-paper-writes-it"),
         pytest.param("ResNet18", "did you mean 'resnet18'", id="capitals"),
-        pytest.param("mobilenet_v2", "'mobilenetv2_100'", id="as-torchvision-writes-it"),
+        pytest.param("mobilenet_v3", "'mobilenetv3_large_100'", id="as-torchvision-writes-it"),
         pytest.param("tf_efficientnet_lite", "'tf_efficientnet_lite0'", id="number-forgotten"),
         pytest.param("", "unknown backbone ''; `tune-cnn backbones` lists all", id="empty"),
         pytest.param("zzz", "unknown backbone 'zzz'; `tune-cnn backbones` lists all", id="nothing-like-it"),
@@ -137,3 +146,9 @@ def test_what_no_backbone_can_do_is_said_without_torch(model: ModelConfig, messa
     faults = model_faults(model)
     assert len(faults) == (message is not None)
     assert (message or "") in "".join(faults)
+
+
+@pytest.mark.parametrize(("other", "name"), OTHER_NAMES.items())
+def test_some_names_of_smp_and_torchvision_are_taken(other: str, name: str) -> None:
+    assert facts(other) == facts(name)
+    assert other not in known_backbones()

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics
 
-from tune_cnn.results.scores import class_scores, split_scores
+from tune_cnn.results.scores import class_scores, segmentation_scores, split_scores
 
 
 def confusion_of(true: list[int], predicted: list[int], classes: int) -> np.ndarray:
@@ -53,3 +53,30 @@ def test_counts_of_two_batches_add_up(confusion: np.ndarray) -> None:
     if confusion.sum():
         twice = split_scores(confusion + confusion)
         assert twice == pytest.approx(split_scores(confusion))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_segmentation_scores_are_those_of_scikit_learn(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    classes = int(draw.integers(2, 8))  # with few pixels, some classes neither occur nor are predicted
+    true, predicted = draw.integers(0, classes, (2, int(draw.integers(1, 30))))
+    confusion = confusion_of(true, predicted, classes)
+    scores = segmentation_scores(confusion)
+    seen = np.union1d(true, predicted)
+    assert scores["miou"] == pytest.approx(metrics.jaccard_score(true, predicted, labels=seen, average="macro"))
+    assert scores["dice"] == pytest.approx(metrics.f1_score(true, predicted, labels=seen, average="macro"))
+    assert scores["pixel_accuracy"] == pytest.approx(metrics.accuracy_score(true, predicted))
+    found = class_scores(confusion, tuple("abcdefgh"[:classes]))
+    iou = metrics.jaccard_score(true, predicted, labels=seen, average=None)
+    dice = metrics.f1_score(true, predicted, labels=seen, average=None)
+    assert [found[number].iou for number in seen] == pytest.approx(list(iou))
+    assert [found[number].dice for number in seen] == pytest.approx(list(dice))
+
+
+def test_a_mean_over_classes_that_never_occur_is_not_made_up() -> None:
+    assert segmentation_scores(np.array([[4, 0, 0], [0, 4, 0], [0, 0, 0]])) == {
+        "miou": 1.0,
+        "dice": 1.0,
+        "pixel_accuracy": 1.0,
+    }
+    assert all(np.isnan(value) for value in segmentation_scores(np.zeros((3, 3), np.int64)).values())

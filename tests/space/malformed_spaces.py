@@ -96,7 +96,7 @@ YAML_FAULTS = (
     _rate("{range: [.nan, 1e-2]}", ".nan is not a finite number", id="nan-bound"),
     _rate("1e999", "'1e999' is too large a number", id="beyond-floats"),
     _line(10, "<<: {}\ntraining:", "<< is not part of YAML 1.2", id="merge-key"),
-    _line(9, "  1: 2", "1 is not a name", id="number-for-a-name"),
+    _line(9, "  1: 2", "model.1: unknown name; known here: backbone", id="number-for-a-name"),
     MalformedSpace(
         "nested-too-deep", _lines(line_14="augment: " + "[" * 40 + "]" * 40), 14, "nested more than 30 deep"
     ),
@@ -161,7 +161,11 @@ NAME_FAULTS = (
         at=7,
     ),
     _line(
-        4, "  on_bad: skip", "data: kind is missing; write kind: folders, boxes_csv or lists", id="kind-missing", at=3
+        4,
+        "  on_bad: skip",
+        "data: kind is missing; write kind: folders, boxes_csv, lists or masks",
+        id="kind-missing",
+        at=3,
     ),
     MalformedSpace(
         "name-and-data-missing",
@@ -183,7 +187,7 @@ VALUE_FAULTS = (
     _line(1, "name: my search", "'my search' has characters that do not fit a file name", id="name-with-a-space"),
     _line(1, "name: ../up", "do not fit a file name", id="name-with-a-path"),
     _line(1, "name: ''", "too short", id="empty-name"),
-    _line(2, "task: segment", "task: 'segment' is unknown; write classification", id="unknown-task"),
+    _line(2, "task: segment", "task: 'segment' is unknown; did you mean 'segmentation'?", id="unknown-task"),
     _dropout("abc", "model.head.dropout: 'abc' is not a number; write e.g. 0.0", id="word-for-a-number"),
     _line(9, '  head: {dropout: "0.1"}', "'0.1' in quotes is text; drop the quotes: 0.1", id="number-in-quotes"),
     _dropout("1.0", "1.0 is too large; write a number below 1", id="dropout-of-one"),
@@ -224,7 +228,7 @@ VALUE_FAULTS = (
         id="nesterov-without-momentum",
     ),
     _line(14, "augment: lite", "'lite' cannot stand here; did you mean 'light'?", id="unknown-policy"),
-    _line(14, "augment: 3", "3 cannot stand here; write none, light, strong or a list", id="number-for-a-policy"),
+    _line(14, "augment: 3", "3 cannot stand here; write none, light, strong, aerial or", id="number-for-a-policy"),
     _line(
         14, "augment: [light]", "augment.0: 'light' is not a section; write {transform: light}", id="policy-in-a-list"
     ),

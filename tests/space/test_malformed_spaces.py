@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from tests.space.malformed_networks import MALFORMED_NETWORKS
+from tests.space.malformed_segmentation import GOOD_MASKS, SEGMENTATION_FAULTS
 from tests.space.malformed_spaces import GOOD, MALFORMED_SPACES, MalformedSpace
 from tune_cnn.errors import SpaceFileError
 from tune_cnn.models.trunk import model_faults, size_faults
 from tune_cnn.space.schema import read_space
 
-ALL = MALFORMED_SPACES + MALFORMED_NETWORKS
+ALL = MALFORMED_SPACES + MALFORMED_NETWORKS + SEGMENTATION_FAULTS
 _LEAST = 50
 
 
@@ -19,9 +20,10 @@ def space_file(tmp_path: Path) -> Path:
     return tmp_path / "space.yaml"
 
 
-def test_the_space_that_the_malformed_ones_are_made_from_is_good(space_file: Path) -> None:
-    space_file.write_text(GOOD)
-    assert read_space(space_file, backbone_check=model_faults, size_check=size_faults).name == "shapes"
+@pytest.mark.parametrize(("text", "name"), [(GOOD, "shapes"), (GOOD_MASKS, "flood")], ids=["classes", "masks"])
+def test_the_space_that_the_malformed_ones_are_made_from_is_good(text: str, name: str, space_file: Path) -> None:
+    space_file.write_text(text)
+    assert read_space(space_file, backbone_check=model_faults, size_check=size_faults).name == name
 
 
 @pytest.mark.parametrize("case", ALL, ids=lambda case: case.id)

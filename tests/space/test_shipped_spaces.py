@@ -16,7 +16,7 @@ SHIPPED = sorted(SPACES.glob("*.yaml"))
 
 
 def test_the_spaces_that_the_readme_speaks_of_are_there() -> None:
-    named = {"quickstart", "aquarium", "aquarium_scratch", "cifar10", "cifar100", "birds", "sports"}
+    named = {"quickstart", "aquarium", "aquarium_scratch", "cifar10", "cifar100", "birds", "sports", "flood"}
     assert named <= {path.stem for path in SHIPPED}
 
 
@@ -76,3 +76,10 @@ def test_the_aquarium_space_raises_no_doubt_about_its_own_images() -> None:
     images = {split: sum(1 for _ in shared("data", "aquarium", split).glob("*.jpg")) for split in ("train", "valid")}
     space = read_space(SPACES / "aquarium.yaml")
     assert lint(space, train_images=images["train"], val_images=images["valid"]) == []
+
+
+def test_the_flood_space_compares_the_encoders_of_the_study() -> None:
+    space = read_space(SPACES / "flood.yaml")
+    (encoders,) = (each.domain for each in space.parameters if each.name == "model.backbone")
+    assert encoders.corners == ("efficientnet_b2", "resnet50", "vgg19", "mobilenet_v2")
+    assert (space.task, space.search.metric) == ("segmentation", "val_miou")

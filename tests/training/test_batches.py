@@ -39,9 +39,9 @@ def test_augmentation_draws_the_same_for_an_image_in_whatever_batch_it_comes() -
     def draws(batch_size: int) -> dict[int, int]:
         seen: dict[int, int] = {}
 
-        def note(image: Pixels, seed: int) -> Pixels:
+        def note(image: Pixels, label: int, seed: int) -> tuple[Pixels, int]:
             seen[int(image[0, 0, 0])] = seed
-            return image
+            return image, label
 
         list(batches(20, batch_size).shuffled(3, 2, note))
         return seen

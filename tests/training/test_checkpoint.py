@@ -9,7 +9,7 @@ from tune_cnn.models.classifier import build_classifier
 from tune_cnn.training.batches import Batches
 from tune_cnn.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tune_cnn.training.loop import Training
-from tune_cnn.training.objective import classification_objective
+from tune_cnn.training.objective import objective_for
 from tune_cnn.trial import score_of
 
 
@@ -30,7 +30,7 @@ def test_a_checkpoint_keeps_how_gradients_are_scaled(tmp_path: Path) -> None:
             train=batches,
             val=batches,
             augment=None,
-            objective=classification_objective(config.training, [2, 2]),
+            objective=objective_for("classification", config.training, [2, 2]),
             config=config.training,
             seed=0,
             score_of=score_of("val_accuracy"),
@@ -56,7 +56,8 @@ def test_a_checkpoint_keeps_how_gradients_are_scaled(tmp_path: Path) -> None:
 def checkpoint(epoch: int) -> Checkpoint:
     optimizer = {"state": {0: {"step": torch.tensor(2.0), "note": 1}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
     stopping = {"best_score": None, "best_epoch": 0, "waited_epochs": 0}
-    return Checkpoint(epoch, {"weight": torch.full((2, 2), float(epoch))}, optimizer, {}, stopping, {"name": "train", "first_epoch": 1}, [], {})
+    weights = {"weight": torch.full((2, 2), float(epoch))}
+    return Checkpoint(epoch, weights, optimizer, {}, stopping, {"name": "train", "first_epoch": 1}, [], {})
 
 
 def test_the_newest_checkpoint_is_read_back_and_the_one_before_is_gone(tmp_path: Path) -> None:

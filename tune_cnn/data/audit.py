@@ -3,6 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from tune_cnn.data.audit_masks import audit_masks
 from tune_cnn.data.audit_names import audit_series
 from tune_cnn.data.audit_twins import Look, audit_twins
 from tune_cnn.data.dataset import ClassCount, ImageData, summary
@@ -19,17 +22,27 @@ def audit_data(data: ImageData) -> Audit:
 
     Every pair of images is compared by what is cached of them: about two seconds for ten thousand images.
     """
-    labels = tuple(data.classes[row.label] for row in data.rows)
-    counts = summary(data)
+    labels = tuple("" if data.has_masks else data.classes[row.label] for row in data.rows)
     return Audit.joined(
         (
-            _sizes(data, counts),
-            _balance(counts),
+            *(_masks(data) if data.has_masks else _labels(data)),
             audit_groups(data.rows),
             audit_series(data.rows),
             audit_twins(Look(data.rows, labels, data.sha256, data.sketches)),
         )
     )
+
+
+def _labels(data: ImageData) -> tuple[Audit, ...]:
+    counts = summary(data)
+    return _sizes(data, counts), _balance(counts)
+
+
+def _masks(data: ImageData) -> tuple[Audit, ...]:
+    rows = [row for split in data.splits for row in data.rows if row.split == split]
+    pixels = np.concatenate([split.pixels for split in data.splits.values() if split.pixels is not None])
+    facts = [f"{name}: {len(split.labels)} images" for name, split in data.splits.items()]
+    return Audit(tuple(facts)), audit_masks(rows, data.classes, pixels)
 
 
 def audit_groups(rows: Sequence[Row]) -> Audit:

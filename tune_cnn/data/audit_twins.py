@@ -48,7 +48,8 @@ def audit_twins(look: Look) -> Audit:
     real = np.array([place for place, row in enumerate(look.rows) if row.paint is None], np.int64)
     by_split = {split: real[[look.rows[place].split == split for place in real]] for split in ("train", "val", "test")}
     parts = [_leak(look, split, other, by_split) for split, other in _LEAKS if len(by_split[split])]
-    parts.append(_clashes(look, real))
+    if len(set(look.labels)) > 1:
+        parts.append(_clashes(look, real))
     facts = [f"more than {MOST_IMAGES} images: near twins were not looked for"] if len(real) > MOST_IMAGES else []
     return Audit.joined([Audit(tuple(facts)), *parts])
 

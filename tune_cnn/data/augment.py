@@ -4,6 +4,7 @@ The only module that imports albumentations, which takes seconds: import it wher
 """
 
 import inspect
+import math
 import os
 import random
 import warnings
@@ -20,8 +21,9 @@ import cv2
 import numpy as np
 from albumentations.augmentations.crops.transforms import CropSizeError
 
-from tune_cnn.data.decode import Pixels, fit_image
+from tune_cnn.data.decode import Pixels, fit_image, fit_mask
 from tune_cnn.errors import SpaceFileError
+from tune_cnn.sections.data import IGNORED_ID
 from tune_cnn.sections.image import Policy, Transform
 
 # Trials share the cores of a node; OpenCV's own threads would only fight over them, and gain nothing on small images.
@@ -50,6 +52,7 @@ _REFUSALS = (
     ValueError, CropSizeError, cv2.error,
 )  # fmt: skip
 _TRIAL_SEEDS = range(3)
+_FITS = {"image": fit_image, "mask": fit_mask}
 
 
 class Augmenter:
@@ -60,25 +63,35 @@ class Augmenter:
         self._px = px
 
     def __call__(self, image: Pixels, seed: int) -> Pixels:
+        """Draw one view of an image; see `view`."""
+        view, _ = self.view(image, None, seed)
+        return view
+
+    def view(self, image: Pixels, target: Any, seed: int) -> tuple[Pixels, Any]:
         """Draw one view of an image, the same for the same seed whatever was drawn before.
 
         Args:
             image: (px, px, 3), not written to.
+            target: a mask, (px, px) class ids, which moves with the image; anything else stays as it is.
             seed: not negative.
 
         Returns:
-            (px, px, 3); the image itself if the policy is empty.
+            (px, px, 3) and its target; the image and mask themselves if the policy is empty.
         """
         if not self._transforms:
-            return image
+            return image, target
         # One state for all transforms: albumentations' own `set_random_seed` gives each the same seed, so that their
         # draws would rise and fall together.
         numbers, choices = np.random.default_rng(seed), random.Random(seed)  # noqa: S311 - no secret is drawn here
-        pixels = np.array(image)  # out of the memory map; and no transform promises not to write
+        shown = {"image": np.array(image)}  # out of the memory map; and no transform promises not to write
+        if isinstance(target, np.ndarray):
+            shown["mask"] = np.array(target)
         for transform in self._transforms:
             transform.set_random_state(numbers, choices)
-            pixels = transform(image=pixels)["image"]
-        return pixels if pixels.shape == image.shape else fit_image(pixels, self._px, "stretch")
+            shown = transform(**shown)
+        if shown["image"].shape != image.shape:
+            shown = {name: _FITS[name](pixels, self._px, "stretch") for name, pixels in shown.items()}
+        return shown["image"], shown.get("mask", target)
 
     def describe(self) -> list[dict[str, Any]]:
         """Names and effective arguments, defaults included, read back from the live transforms as plain data."""
@@ -110,8 +123,11 @@ def check_policy(policy: Policy, px: int = 224) -> list[str]:
     return faults
 
 
-def build_policy(policy: Policy, px: int) -> Augmenter:
+def build_policy(policy: Policy, px: int, *, masks: bool = False) -> Augmenter:
     """Make a policy for images of side `px`.
+
+    With `masks`, what a transform brings in from beyond a mask's border does not count, unless its `fill_mask` says
+    what it is.
 
     Raises:
         SpaceFileError: everything that `check_policy` finds.
@@ -119,11 +135,21 @@ def build_policy(policy: Policy, px: int) -> Augmenter:
     faults = check_policy(policy, px)
     if faults:
         raise SpaceFileError(faults)
-    return Augmenter([_made(written) for written in _transforms_of(policy, px)], px)
+    transforms = _transforms_of(policy, px)
+    return Augmenter([_made(_with_uncounted_border(one) if masks else one) for one in transforms], px)
+
+
+def _with_uncounted_border(written: Transform) -> Transform:
+    """Give a transform that fills masks a fill that does not count; one that fills none by default stays as it is."""
+    found = _class_of(written.transform)
+    fill = inspect.signature(found).parameters.get("fill_mask") if found else None
+    if fill is None or fill.default is None or "fill_mask" in written.arguments:
+        return written
+    return written.model_copy(update={"arguments": {**written.arguments, "fill_mask": IGNORED_ID}})
 
 
 def _transforms_of(policy: Policy, px: int) -> Sequence[Transform]:
-    """What a policy's name stands for. Photographs have an up and a down: none of ours turns them over."""
+    """What a policy's name stands for. Photographs have an up and a down: only `aerial` turns them over."""
     if not isinstance(policy, str):
         return policy
     flip = _transform("HorizontalFlip", p=0.5)
@@ -135,6 +161,12 @@ def _transforms_of(policy: Policy, px: int) -> Sequence[Transform]:
                 flip,
                 _transform("Affine", scale=(0.9, 1.1), translate_percent=(-0.06, 0.06), rotate=(-10, 10), p=0.7),
                 _transform("RandomBrightnessContrast", brightness_limit=0.15, contrast_limit=0.15, p=0.5),
+            )
+        case "aerial":
+            return (
+                _transform("Rotate", limit=(-360, 360), border_mode=cv2.BORDER_REPLICATE, p=0.9),
+                _transform("RandomSizedCrop", min_max_height=(math.ceil(0.75 * px), px), size=(px, px), p=1.0),
+                flip,
             )
         case "strong":
             hole = (0.1, 0.25)

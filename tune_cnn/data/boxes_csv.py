@@ -1,10 +1,8 @@
 """Layout `boxes_csv`: bounding boxes in a table per split folder; an image's label is its dominant class."""
 
-import csv
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from io import StringIO
 from pathlib import Path, PurePosixPath
 
 from tune_cnn.data.dominant import area_of, dominant_class
@@ -12,7 +10,7 @@ from tune_cnn.data.places import DataRoot, is_image_name, walk_files
 from tune_cnn.data.split_folders import others_folders, split_folders
 from tune_cnn.data.synthetic import BoxedImage, synthetic_images, unknown_classes
 from tune_cnn.data.table import Box, Labelled, Listing, Skipped, Split, shown
-from tune_cnn.data.text import UnreadableTextError, find_text, read_text
+from tune_cnn.data.text import UnreadableTextError, csv_rows, find_text
 from tune_cnn.sections.data import BoxesCsvData
 
 COLUMNS = ("filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax")
@@ -116,28 +114,15 @@ def _known_images(root: DataRoot, folder: Path, boxes: Iterator[_Box], listing: 
 
 
 def _read_boxes(path: Path, group: str | None, listing: Listing) -> Iterator[_Box]:
-    text = read_text(path)
-    header = text.lstrip("\r\n").split("\n", 1)[0]
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
     columns: dict[str, int] | None = None
-    while True:
-        try:
-            fields = next(reader)
-        except StopIteration:
-            break
-        except csv.Error as error:
-            raise UnreadableTextError(f"{path}:{reader.line_num}: {error}; check the quotes from here on") from error
-        if not any(field.strip() for field in fields):
-            continue
+    for line, fields in csv_rows(path):
         if columns is None:
             columns = _columns(path, fields, group)
             width = len(fields)
         elif len(fields) != width:
-            listing.faults.append(f"{path}:{reader.line_num}: {len(fields)} fields, but the header names {width}")
+            listing.faults.append(f"{path}:{line}: {len(fields)} fields, but the header names {width}")
         else:
-            row = {name: fields[place].strip() for name, place in columns.items()}
-            box = _box(f"{path}:{reader.line_num}", row, listing)
+            box = _box(f"{path}:{line}", {name: fields[place] for name, place in columns.items()}, listing)
             if box is not None:
                 yield box
     if columns is None:
@@ -147,10 +132,10 @@ def _read_boxes(path: Path, group: str | None, listing: Listing) -> Iterator[_Bo
 def _columns(path: Path, header: list[str], group: str | None) -> dict[str, int]:
     """Where each column stands, by its name; that of the groups by `group`."""
     wanted = COLUMNS if group is None else (*COLUMNS, group.strip().lower())
-    names = [field.strip().lower() for field in header]
+    names = [field.lower() for field in header]
     missing = [name for name in wanted if name not in names]
     if missing:
-        found = ", ".join(shown(field.strip()) for field in header)
+        found = ", ".join(shown(field) for field in header)
         raise UnreadableTextError(f"{path}:1: columns missing: {', '.join(missing)}; found {found}")
     twice = [name for name in wanted if names.count(name) > 1]
     if twice:

@@ -25,7 +25,7 @@ def split_faults(counts: Counts) -> list[str]:
         One line each: empty splits, a single class, classes of other splits that training lacks.
     """
     present = {split: {name for name, n in by_class.items() if n} for split, by_class in counts.items()}
-    faults = [f"{split} has no images{_REMEDY[split]}" for split in counts if not present[split]]
+    faults = empty_splits(counts)
     everywhere = set().union(*present.values())
     if len(everywhere) == 1:
         faults.append(f"only one class, {shown(next(iter(everywhere)))}; there is nothing to tell apart; add a second")
@@ -37,6 +37,11 @@ def split_faults(counts: Counts) -> list[str]:
                 for name in sorted(present[split] - present["train"])
             ]
     return faults
+
+
+def empty_splits(counts: Counts) -> list[str]:
+    """The splits without images, a line each with what helps; of all that may be wrong, masks can have only this."""
+    return [f"{split} has no images{_REMEDY[split]}" for split in counts if not any(counts[split].values())]
 
 
 def split_warnings(counts: Counts, classes: Sequence[str]) -> list[str]:
@@ -52,6 +57,15 @@ def split_warnings(counts: Counts, classes: Sequence[str]) -> list[str]:
         for alike in alike_classes(classes)
     ]
     return warnings
+
+
+def mask_faults(pixels: Mapping[str, int]) -> list[str]:
+    """What makes training masks useless, from the number of pixels by class."""
+    present = [name for name, count in pixels.items() if count]
+    if len(present) > 1:
+        return []
+    what = f"only pixels of class {shown(present[0])}" if present else "no pixel that counts"
+    return [f"the training masks hold {what}; there is nothing to tell apart; look at data.values"]
 
 
 def alike_classes(classes: Sequence[str]) -> list[list[str]]:

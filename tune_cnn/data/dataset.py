@@ -1,8 +1,9 @@
 """From the `data` and `image` sections of a config to arrays: the one door to images for training and evaluation."""
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import SupportsIndex, TypeAlias
@@ -10,24 +11,26 @@ from typing import SupportsIndex, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tune_cnn.data.checks import share_warnings, split_faults, split_warnings
+from tune_cnn.data.checks import empty_splits, mask_faults, share_warnings, split_faults, split_warnings
 from tune_cnn.data.decode import Pixels
 from tune_cnn.data.index import count_by_class, read_index
+from tune_cnn.data.masks import MaskRule
 from tune_cnn.data.sketch import Sketches
 from tune_cnn.data.split import draw_splits
 from tune_cnn.data.table import ImageIndex, Row, Skipped, Split
 from tune_cnn.data.views import Views, open_views
 from tune_cnn.errors import DataError
-from tune_cnn.sections.data import BoxesCsvData, FoldersData, ListsData, Splits
+from tune_cnn.sections.data import Data, MasksData, Splits
 from tune_cnn.sections.image import ImageConfig
 
+_MOST_UNMAPPED = 5
 Places: TypeAlias = npt.NDArray[np.integer] | Sequence[int] | slice | SupportsIndex
 
 
 class ImageRows:
-    """Some rows of a larger array of images, read only when asked for.
+    """Some rows of a larger array of images or masks, read only when asked for.
 
-    `rows[places]` copies out (B, px, px, 3) for an array of B places, (px, px, 3) for one.
+    `rows[places]` copies out (B, px, px, 3) for an array of B places, (px, px, 3) for one; masks lack the last axis.
     """
 
     def __init__(self, images: Pixels, rows: npt.NDArray[np.int64]) -> None:
@@ -35,9 +38,9 @@ class ImageRows:
         self._rows = rows
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """(N, px, px, 3)."""
-        return (len(self._rows), self._images.shape[1], self._images.shape[2], 3)
+    def shape(self) -> tuple[int, ...]:
+        """(N, px, px, 3), or (N, px, px) for masks."""
+        return (len(self._rows), *self._images.shape[1:])
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -48,20 +51,33 @@ class ImageRows:
 
 @dataclass(frozen=True)
 class SplitImages:
-    """The images of one split: `labels` is (N,), `paths` are relative to the data root."""
+    """The images of one split: `labels` is (N,), all 0 beside `masks`; `paths` are relative to the data root."""
 
     images: ImageRows
     labels: npt.NDArray[np.int64]
     paths: tuple[str, ...]
+    masks: ImageRows | None = None
+    """Class ids per pixel, `IGNORED_ID` where nothing counts; None for classification."""
+    pixels: npt.NDArray[np.int64] | None = None
+    """(N, classes) pixels of each class in each mask; None for classification."""
+
+    @property
+    def targets(self) -> npt.NDArray[np.int64] | ImageRows:
+        """What is to be predicted: a class per image, or a mask."""
+        return self.labels if self.masks is None else self.masks
+
+    def per_class(self, classes: int) -> npt.NDArray[np.int64]:
+        """Count the images, or the pixels of the masks, of each of so many classes: (classes,)."""
+        return np.bincount(self.labels, minlength=classes) if self.pixels is None else self.pixels.sum(axis=0)
 
 
 @dataclass(frozen=True)
 class ImageData:
     """A data set ready to train on. `splits` holds train and val, and test where one was asked for.
 
-    `rows` are the images of all splits in the order of their paths, with labels that index `classes`; `sha256` gives
-    the digest of each one's content, `sketches` (N, SKETCH_BYTES) what it looks like. `fingerprint` is the same for the
-    same images, classes and splits wherever they lie.
+    `rows` are the images of all splits in the order of their paths, with labels that index `classes` (beside masks,
+    labels say nothing); `sha256` gives the digest of each one's content, `sketches` (N, SKETCH_BYTES) what it looks
+    like. `fingerprint` is the same for the same images, masks, classes and splits wherever they lie.
     """
 
     classes: tuple[str, ...]
@@ -73,10 +89,15 @@ class ImageData:
     warnings: tuple[str, ...]
     fingerprint: str
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether it is pixels, not images, that have classes."""
+        return self.splits["train"].masks is not None
+
 
 @dataclass(frozen=True)
 class ClassCount:
-    """Images of one class by split; None for a test split that was not asked for."""
+    """Images (with masks: pixels) of one class by split; None for a test split that was not asked for."""
 
     class_name: str
     train: int
@@ -88,17 +109,20 @@ class ClassCount:
         return {"train": self.train, "val": self.val, "test": self.test}[split] or 0
 
 
-def open_data(data: FoldersData | BoxesCsvData | ListsData, image: ImageConfig, *, cache_dir: Path) -> ImageData:
+def open_data(data: Data, image: ImageConfig, *, cache_dir: Path) -> ImageData:
     """Index, decode, drop what cannot be used, draw the fractions, check.
 
     The first call decodes every image into the cache below `cache_dir`; later ones only look at names and times.
 
     Raises:
-        DataError: everything wrong with the layout at once; or every unreadable image (unless `on_bad: skip`); or what
-            is wrong between the splits once they are drawn.
+        DataError: everything wrong with the layout at once; or every unreadable image (unless `on_bad: skip`), every
+            mask with a value of no class; or what is wrong between the splits once they are drawn.
     """
     index = read_index(data)
-    views = open_views(index, image, cache_dir)
+    masks = data if isinstance(data, MasksData) else None
+    views = open_views(index, image, cache_dir, MaskRule.of(masks) if masks else None)
+    if views.unmapped:
+        raise DataError(_unmapped_lines(index.root, views.unmapped))
     if views.bad and data.on_bad == "error":
         raise DataError(
             f"{index.root / row.file}: {views.bad[row.path]}; replace it, or write data.on_bad: skip to leave it out"
@@ -106,15 +130,17 @@ def open_data(data: FoldersData | BoxesCsvData | ListsData, image: ImageConfig, 
         )
     rows = _drawn([row for row in index.rows if row.path not in views.bad], index, data.splits)
     counts = count_by_class(((row.split, index.classes[row.label]) for row in rows), _wanted(data.splits))
-    faults = split_faults(counts)
+    faults = empty_splits(counts) if masks else split_faults(counts)
     if faults:
         raise DataError(f"{index.root}: {fault}" for fault in faults)
+    if masks:
+        return _with_masks(masks, index, views, rows, counts)
     return _assembled(index, views, rows, counts, data.splits)
 
 
 def summary(data: ImageData) -> tuple[ClassCount, ...]:
     """Number of images of each class in each split, in the order of the classes."""
-    counts = {split: np.bincount(part.labels, minlength=len(data.classes)) for split, part in data.splits.items()}
+    counts = {split: part.per_class(len(data.classes)) for split, part in data.splits.items()}
     return tuple(
         ClassCount(
             class_name,
@@ -162,7 +188,6 @@ def _assembled(
     places = np.array([place[row.path] for row in rows], np.int64)
     sha256 = tuple(views.sha256[number] for number in places)
     classes = tuple(name for name in index.classes if counts["train"][name])
-    bad = tuple(Skipped(row.path, row.split, views.bad[row.path]) for row in _bad_rows(index, views))
     label = {number: classes.index(name) for number, name in enumerate(index.classes) if name in classes}
     return ImageData(
         classes=classes,
@@ -173,10 +198,64 @@ def _assembled(
         rows=tuple(replace(row, label=label[row.label]) for row in rows),
         sha256=sha256,
         sketches=views.sketches[places],
-        skipped=index.skipped + bad,
+        skipped=index.skipped + _bad(index, views),
         warnings=_warnings(index, views, counts, [*split_warnings(counts, classes), *share_warnings(rows, splits)]),
         fingerprint=_fingerprint(rows, index.classes, sha256),
     )
+
+
+def _with_masks(
+    data: MasksData, index: ImageIndex, views: Views, rows: Sequence[Row], wanted: Iterable[Split]
+) -> ImageData:
+    """Put a data set for segmentation together.
+
+    Raises:
+        DataError: the training masks hold one class only.
+    """
+    place = {row.path: number for number, row in enumerate(index.rows)}
+    places = np.array([place[row.path] for row in rows], np.int64)
+    classes = data.class_names
+    splits = {
+        split: _counted(
+            _split_images(index, views, index.classes, place, [row for row in rows if row.split == split]), len(classes)
+        )
+        for split in wanted
+    }
+    faults = mask_faults(dict(zip(classes, splits["train"].per_class(len(classes)).tolist(), strict=True)))
+    if faults:
+        raise DataError(f"{index.root}: {fault}" for fault in faults)
+    sha256 = tuple(views.sha256[number] for number in places)
+    contents = [f"{views.sha256[number]} {views.masks_sha256[number]}" for number in places]
+    rule = json.dumps([sorted(data.values.items()), data.threshold])
+    return ImageData(
+        classes=classes,
+        splits=splits,
+        rows=tuple(rows),
+        sha256=sha256,
+        sketches=views.sketches[places],
+        skipped=index.skipped + _bad(index, views),
+        warnings=_warnings(index, views, {"train": Counter(index.classes)}, share_warnings(rows, data.splits)),
+        fingerprint=_fingerprint(rows, [rule], contents),
+    )
+
+
+def _counted(split: SplitImages, classes: int) -> SplitImages:
+    """Count the pixels of each class in each mask; there may be none."""
+    assert split.masks is not None  # noqa: S101 - `_with_masks` has opened them
+    masks = split.masks
+    pixels = [np.bincount(masks[number].ravel(), minlength=256)[:classes] for number in range(len(masks))]
+    return replace(split, pixels=np.array(pixels, np.int64).reshape(-1, classes))
+
+
+def _bad(index: ImageIndex, views: Views) -> tuple[Skipped, ...]:
+    return tuple(Skipped(row.path, row.split, views.bad[row.path]) for row in _bad_rows(index, views))
+
+
+def _unmapped_lines(root: Path, unmapped: Mapping[str, str]) -> list[str]:
+    """A line for each of the first images whose masks hold values of no class, and how many more there are."""
+    lines = [f"{root / path}: {text}" for path, text in sorted(unmapped.items())]
+    more = len(lines) - _MOST_UNMAPPED
+    return [*lines[:_MOST_UNMAPPED], f"{root}: {more} more masks hold such values"] if more > 0 else lines
 
 
 def _warnings(
@@ -203,8 +282,10 @@ def _split_images(
     index: ImageIndex, views: Views, classes: Sequence[str], place: Mapping[str, int], rows: Sequence[Row]
 ) -> SplitImages:
     label = {name: number for number, name in enumerate(classes)}
+    places = np.array([place[row.path] for row in rows], np.int64)
     return SplitImages(
-        ImageRows(views.images, np.array([place[row.path] for row in rows], np.int64)),
+        ImageRows(views.images, places),
         np.array([label[index.classes[row.label]] for row in rows], np.int64),
         tuple(row.path for row in rows),
+        None if views.masks is None else ImageRows(views.masks, places),
     )

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from tune_cnn.errors import TuneCnnError
+from tune_cnn.sections.data import IGNORED_ID
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
@@ -61,6 +62,19 @@ def decode_image(data: bytes, *, max_megapixels: float) -> Pixels:
     Raises:
         UndecodableError: no image, a truncated or damaged one, too large, or with pixels of no agreed range.
     """
+    image = load_upright(data, max_megapixels=max_megapixels)
+    try:
+        return np.ascontiguousarray(_to_rgb(image, image.format))
+    except _BROKEN as error:
+        raise UndecodableError(f"damaged or truncated {image.format} ({_one_line(error)})") from error
+
+
+def load_upright(data: bytes, *, max_megapixels: float) -> Image.Image:
+    """Decode the first frame of an image file in whatever mode it is stored, turned upright as its EXIF says.
+
+    Raises:
+        UndecodableError: no image, a truncated or damaged one, or too large.
+    """
     image = _opened(data)
     if image.width == 0 or image.height == 0:
         raise UndecodableError(f"{image.width} x {image.height} pixels: nothing to see")
@@ -73,7 +87,8 @@ def decode_image(data: bytes, *, max_megapixels: float) -> Pixels:
     try:
         image.load()
         upright = _turned_upright(image)
-        return np.ascontiguousarray(_to_rgb(upright, image.format))
+        upright.format = image.format  # a turned copy has forgotten it
+        return upright
     except _BROKEN as error:
         raise UndecodableError(f"damaged or truncated {image.format} ({_one_line(error)})") from error
 
@@ -89,29 +104,64 @@ def fit_image(image: Pixels, px: int, fit: Literal["pad", "stretch", "crop"]) ->
     Returns:
         (px, px, 3), resampled with an antialiasing bicubic filter, also when enlarged.
     """
+    return _fitted(image, px, fit, Image.Resampling.BICUBIC, blank=0)
+
+
+def fit_mask(mask: Pixels, px: int, fit: Literal["pad", "stretch", "crop"]) -> Pixels:
+    """Fit a mask as `fit_image` fits its image: (H, W) to (px, px), the nearest value each, the padding not counted."""
+    return _fitted(mask, px, fit, Image.Resampling.NEAREST, blank=IGNORED_ID)
+
+
+def unfit_mask(mask: Pixels, size: tuple[int, int], fit: Literal["pad", "stretch", "crop"]) -> Pixels:
+    """Take `fit_mask` back: (px, px) to (H, W), what was cropped off not counted.
+
+    Args:
+        mask: class ids.
+        size: H, W of the upright image, in pixels.
+        fit: how the image was fitted.
+    """
+    height, width = size
+    source, px = Image.fromarray(mask), len(mask)
+    if fit == "stretch":
+        return np.asarray(source.resize((width, height), Image.Resampling.NEAREST))
+    if fit == "pad":
+        left, top, inner_width, inner_height = _inner_box(width, height, px)
+        box = (left, top, left + inner_width, top + inner_height)
+        return np.asarray(source.resize((width, height), Image.Resampling.NEAREST, box=box))
+    side = min(height, width)
+    whole = np.full(size, IGNORED_ID, np.uint8)
+    left, top = (width - side) // 2, (height - side) // 2
+    whole[top : top + side, left : left + side] = np.asarray(source.resize((side, side), Image.Resampling.NEAREST))
+    return whole
+
+
+def _fitted(
+    image: Pixels, px: int, fit: Literal["pad", "stretch", "crop"], resampling: Image.Resampling, *, blank: int
+) -> Pixels:
     height, width = image.shape[:2]
     if (height, width) == (px, px):
         return image
     source = Image.fromarray(image)
     if fit == "pad":
-        return _padded(source, px)
+        square = np.full((px, px, *image.shape[2:]), blank, np.uint8)
+        left, top, inner_width, inner_height = _inner_box(width, height, px)
+        square[top : top + inner_height, left : left + inner_width] = np.asarray(
+            source.resize((inner_width, inner_height), resampling)
+        )
+        return square
     box: tuple[float, float, float, float] = (0, 0, width, height)
     if fit == "crop":
         side = min(height, width)
         left, top = (width - side) / 2, (height - side) / 2
         box = (left, top, left + side, top + side)
-    return np.asarray(source.resize((px, px), Image.Resampling.BICUBIC, box=box))
+    return np.asarray(source.resize((px, px), resampling, box=box))
 
 
-def _padded(source: Image.Image, px: int) -> Pixels:
-    scale = px / max(source.size)
-    width, height = (max(1, round(side * scale)) for side in source.size)
-    square = np.zeros((px, px, 3), np.uint8)
-    left, top = (px - width) // 2, (px - height) // 2
-    square[top : top + height, left : left + width] = np.asarray(
-        source.resize((width, height), Image.Resampling.BICUBIC)
-    )
-    return square
+def _inner_box(width: int, height: int, px: int) -> tuple[int, int, int, int]:
+    """Where an image lies in the padded square: left, top, width, height in pixels."""
+    scale = px / max(width, height)
+    inner_width, inner_height = max(1, round(width * scale)), max(1, round(height * scale))
+    return (px - inner_width) // 2, (px - inner_height) // 2, inner_width, inner_height
 
 
 def _opened(data: bytes) -> Image.Image:

@@ -4,19 +4,20 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from tune_cnn.data.boxes_csv import read_boxes_csv
-from tune_cnn.data.checks import split_faults
+from tune_cnn.data.checks import empty_splits, split_faults
 from tune_cnn.data.folders import read_folders
 from tune_cnn.data.groups import name_groups
 from tune_cnn.data.lists import read_lists
+from tune_cnn.data.pairs import read_pairs
 from tune_cnn.data.places import DataRoot
 from tune_cnn.data.table import ImageIndex, Listing, Row, Skipped, Split, named_splits
 from tune_cnn.errors import DataError
-from tune_cnn.sections.data import BoxesCsvData, FoldersData, ListsData
+from tune_cnn.sections.data import BoxesCsvData, Data, FoldersData, ListsData, MasksData
 
 __all__ = ["ImageIndex", "Row", "Skipped", "read_index"]
 
 
-def read_index(data: FoldersData | BoxesCsvData | ListsData) -> ImageIndex:
+def read_index(data: Data) -> ImageIndex:
     """List every labelled image of a data set, with its class and split.
 
     Splits written as fractions are not drawn here, because unreadable images have to be dropped first: their images
@@ -43,7 +44,8 @@ def read_index(data: FoldersData | BoxesCsvData | ListsData) -> ImageIndex:
         listing.warnings.append(f"{root.path}: classes without images were left out: {', '.join(unused)}")
     label = {name: place for place, name in enumerate(classes)}
     rows = sorted(
-        (Row(e.path, label[e.class_name], e.split, e.group, e.paint) for e in listing.entries), key=lambda row: row.path
+        (Row(e.path, label[e.class_name], e.split, e.group, e.paint, e.mask) for e in listing.entries),
+        key=lambda row: row.path,
     )
     return ImageIndex(root.path, classes, tuple(rows), tuple(listing.skipped), tuple(listing.warnings))
 
@@ -56,7 +58,7 @@ def count_by_class(images: Iterable[tuple[Split, str]], splits: Iterable[Split])
     return counts
 
 
-def _read(data: FoldersData | BoxesCsvData | ListsData, root: DataRoot) -> Listing:
+def _read(data: Data, root: DataRoot) -> Listing:
     match data:
         case FoldersData():
             return read_folders(data, root)
@@ -64,13 +66,15 @@ def _read(data: FoldersData | BoxesCsvData | ListsData, root: DataRoot) -> Listi
             return read_boxes_csv(data, root)
         case ListsData():
             return read_lists(data, root)
+        case MasksData():
+            return read_pairs(data, root)
 
 
-def _check(data: FoldersData | BoxesCsvData | ListsData, root: DataRoot, listing: Listing) -> None:
+def _check(data: Data, root: DataRoot, listing: Listing) -> None:
     """Raise what is wrong with the layout; only if it is sound do the splits have anything to say."""
     if listing.faults:
         raise DataError(listing.faults)
     counts = count_by_class(((e.split, e.class_name) for e in listing.entries), named_splits(data.splits))
-    faults = split_faults(counts)
+    faults = empty_splits(counts) if isinstance(data, MasksData) else split_faults(counts)
     if faults:
         raise DataError(f"{root.path}: {fault}" for fault in faults)

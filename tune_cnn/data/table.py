@@ -41,6 +41,8 @@ class Row:
     split: Split
     group: str | None = None
     paint: Paint | None = None
+    mask: str | None = None
+    """The path of its mask, for segmentation; then `label` says nothing."""
 
     @property
     def file(self) -> str:
@@ -77,6 +79,7 @@ class Labelled:
     split: Split
     group: str | None = None
     paint: Paint | None = None
+    mask: str | None = None
 
     @property
     def file(self) -> str:

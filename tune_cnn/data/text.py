@@ -1,5 +1,8 @@
 """Text files that come with images, as people's programs write them: UTF-8 with or without a mark, any line ends."""
 
+import csv
+from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 from tune_cnn.data.places import DataRoot, is_file, nearest
@@ -52,3 +55,25 @@ def read_text(path: Path) -> str:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise UnreadableTextError(f"{path}:{line}: holds a zero byte; this is no text file")
     return text
+
+
+def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Give the rows of a table that are not blank, each with its line, the space around the fields taken off.
+
+    Commas, semicolons or tabs part the fields, whichever the first line has most of.
+
+    Raises:
+        UnreadableTextError: not readable, or quotes that do not close.
+    """
+    text = read_text(path)
+    header = text.lstrip("\r\n").split("\n", 1)[0]
+    reader = csv.reader(StringIO(text, newline=""), delimiter=max(",;\t", key=header.count), strict=True)
+    while True:
+        try:
+            fields = [field.strip() for field in next(reader)]
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise UnreadableTextError(f"{path}:{reader.line_num}: {error}; check the quotes from here on") from error
+        if any(fields):
+            yield reader.line_num, fields

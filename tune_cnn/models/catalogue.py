@@ -18,6 +18,18 @@ from tune_cnn.models.freeze import UnitLine
 COLUMNS = ("name", "parameters", "features", "px", "least_px", "weights", "units", "map_units", "stage_channels")
 _MOST_SHOWN = 80  # characters of a name that is none
 TABLE = files("tune_cnn.models") / "backbones.csv"
+# The same networks under the names that smp and torchvision give them; see docs/decisions/0006.
+OTHER_NAMES: Mapping[str, str] = {
+    "inceptionresnetv2": "inception_resnet_v2",
+    "inceptionv4": "inception_v4",
+    "mobilenet_v2": "mobilenetv2_100",
+    "se_resnet50": "legacy_seresnet50",
+    "se_resnet101": "legacy_seresnet101",
+    "se_resnet152": "legacy_seresnet152",
+    "se_resnext50_32x4d": "legacy_seresnext50_32x4d",
+    "se_resnext101_32x4d": "legacy_seresnext101_32x4d",
+    "xception": "legacy_xception",
+}
 
 
 @dataclass(frozen=True)
@@ -25,7 +37,7 @@ class BackboneFacts:
     """One row of the table: a convolutional network of timm."""
 
     name: str
-    """As written, with the tag of its weights if one was."""
+    """As timm knows it, with the tag of its weights if one was written."""
     architecture: str
     """Without a tag."""
     tags: tuple[str, ...]
@@ -50,9 +62,12 @@ class BackboneFacts:
 def facts(name: str) -> BackboneFacts:
     """Look a backbone up by its timm name, with or without a tag (`resnet50`, `resnet50.a1_in1k`).
 
+    A few names of other libraries are taken, too (`OTHER_NAMES`).
+
     Raises:
         SpaceFileError: no such backbone, or no such tag; with the nearest names.
     """
+    name = OTHER_NAMES.get(name, name)
     architecture, dot, tag = name.partition(".")
     row = _rows().get(architecture)
     if row is None:

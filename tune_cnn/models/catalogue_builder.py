@@ -135,7 +135,19 @@ def trace(backbone: nn.Module, px: int) -> tuple[UnitLine, list[Any]]:
     Raises:
         LeftOutError: the units do not each run once, in the order they are registered; or the output is no (1, C).
     """
-    units = units_of(backbone)
+    line, outputs = trace_line(backbone, px)
+    if not isinstance(outputs[-1], Tensor) or outputs[-1].ndim != 2:
+        raise LeftOutError("its output is no (B, C)")
+    return line, outputs
+
+
+def trace_line(network: nn.Module, px: int) -> tuple[UnitLine, list[Any]]:
+    """Run a network once and give its line of units; what each of them gave, and at last whatever the network puts out.
+
+    Raises:
+        LeftOutError: the units do not each run once, in the order they are registered.
+    """
+    units = units_of(network)
     order: list[str] = []
     strides: list[int] = []
     outputs: list[Any] = []
@@ -149,14 +161,12 @@ def trace(backbone: nn.Module, px: int) -> tuple[UnitLine, list[Any]]:
         return hook
 
     hooks = [module.register_forward_hook(note(name)) for name, module in units]
-    pooled = backbone(torch.zeros(1, 3, px, px))
+    output = network(torch.zeros(1, 3, px, px))
     for hook in hooks:
         hook.remove()
     if order != [name for name, _ in units]:
         raise LeftOutError(_disorder([name for name, _ in units], order))
-    if not isinstance(pooled, Tensor) or pooled.ndim != 2:
-        raise LeftOutError("its output is no (B, C)")
-    return UnitLine(tuple(weight_layers(module) for _, module in units), tuple(strides)), [*outputs, pooled]
+    return UnitLine(tuple(weight_layers(module) for _, module in units), tuple(strides)), [*outputs, output]
 
 
 def _stride(output: Any, px: int, before: int) -> int:

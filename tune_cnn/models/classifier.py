@@ -1,10 +1,9 @@
 """A backbone, frozen to some depth, with a head on top. Together with `weights.py` the only door to timm."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import timm
 import torch
@@ -17,8 +16,9 @@ from tune_cnn.models.cut import InexactCutError, cut_and_prove, feature_map
 from tune_cnn.models.freeze import UnitLine
 from tune_cnn.models.heads import build_head
 from tune_cnn.models.layer_plan import ShapeError, size_after
+from tune_cnn.models.network import Channels, Network
 from tune_cnn.models.trunk import Trunk, frozen_units_of, trunk_of
-from tune_cnn.models.units import batch_norms, count_weights, hold_still, keep_asleep, units_of, weight_layers
+from tune_cnn.models.units import batch_norms, units_of, weight_layers
 from tune_cnn.models.weights_fit import Wanted, misfits, read_shapes
 from tune_cnn.sections.image import ImageConfig
 from tune_cnn.sections.layers import CustomBackbone
@@ -28,25 +28,12 @@ log = logging.getLogger(__name__)
 # timm warns of every name it leaves out, classifiers included; `check_fit` says what matters, in one line.
 logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
 
-Channels = tuple[float, float, float]
 # Networks from scratch get the mean and deviation of ImageNet's pixels too: about zero and one for photographs.
 _CUSTOM_PREPROCESSING: tuple[Channels, Channels] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-@dataclass(frozen=True)
-class BatchNormModes:
-    """How many BatchNorm layers keep their running statistics while the model trains, and how many move them."""
-
-    still: int
-    live: int
-
-
-class Classifier(nn.Module):
-    """Normalised images in, logits out: (B, 3, H, W) to (B, classes).
-
-    Frozen units have no gradient and stay in eval mode whatever `train()` says. As neither the images nor a frozen
-    unit ask for a gradient, autograd records nothing of the frozen prefix: it costs a forward pass and no memory.
-    """
+class Classifier(Network):
+    """Normalised images in, logits out: (B, 3, H, W) to (B, classes)."""
 
     def __init__(
         self,
@@ -66,37 +53,15 @@ class Classifier(nn.Module):
             preprocessing: mean and standard deviation of red, green, blue in [0, 1].
             takes_map: whether the head works on the map.
         """
-        super().__init__()
+        super().__init__(line, preprocessing)
         self.backbone = backbone
         self.takes_map = takes_map
         self.head = head
-        self.unit_line = line
-        self.preprocessing = preprocessing
-        self.frozen_units = 0
 
     @property
-    def units(self) -> tuple[str, ...]:
-        """The dotted names of the backbone's units, first to run first."""
-        return tuple(name for name, _ in units_of(self.backbone))
-
-    def freeze_to(self, units: int) -> None:
-        """Freeze the first `units` units, and wake the others; the head always trains.
-
-        Raises:
-            ValueError: fewer than none, or more than the backbone has.
-        """
-        modules = self._unit_modules()
-        if not 0 <= units <= len(modules):
-            raise ValueError(f"{units} units to freeze, but the backbone has {len(modules)}")
-        self.frozen_units = units
-        hold_still(modules, units)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> Self:
-        """Switch to training or evaluation; frozen units stay in evaluation."""
-        super().train(mode)
-        keep_asleep(self._unit_modules()[: self.frozen_units])
-        return self
+    def trunk(self) -> nn.Module:
+        """The backbone."""
+        return self.backbone
 
     def forward(self, images: Tensor) -> Tensor:
         """Give the logits.
@@ -128,25 +93,6 @@ class Classifier(nn.Module):
         """The fewest images that a training step can take: 2 with a BatchNorm in the head, else 1."""
         return 2 if batch_norms(self.head) else 1
 
-    def parameter_counts(self) -> tuple[int, int]:
-        """Count all weights, the running statistics of BatchNorm among them, and those that train: as Keras does."""
-        return count_weights(self)
-
-    def trainable_parts(self) -> list[list[nn.Parameter]]:
-        """Give the parameters that train, unit by unit from the input on; at last those of no unit, the head's."""
-        units = [[one for one in unit.parameters() if one.requires_grad] for unit in self._unit_modules()]
-        inside = {id(one) for unit in units for one in unit}
-        head = [one for one in self.parameters() if one.requires_grad and id(one) not in inside]
-        return [*filter(None, units), head]
-
-    def batch_norm_modes(self) -> BatchNormModes:
-        """Read from the live modules what each BatchNorm does when the model trains."""
-        before = self.training
-        self.train()
-        live = sum(layer.training for layer in batch_norms(self))
-        self.train(before)
-        return BatchNormModes(still=len(batch_norms(self)) - live, live=live)
-
     def dropout(self) -> tuple[float, ...]:
         """Read the rates of the head's dropout layers from the live modules, in order."""
         return tuple(layer.p for layer in self.head.modules() if isinstance(layer, nn.Dropout))
@@ -155,8 +101,17 @@ class Classifier(nn.Module):
         """Read the widths of the head's dense layers from the live modules; the last is the number of classes."""
         return tuple(layer.out_features for layer in self.head.modules() if isinstance(layer, nn.Linear))
 
-    def _unit_modules(self) -> list[nn.Module]:
-        return [module for _, module in units_of(self.backbone)]
+    def live_settings(self) -> Mapping[str, Any]:
+        """Read the head back: its widths, its dropout, whether it has BatchNorm."""
+        *hidden, _classes = self.head_widths()
+        shares = sorted(set(self.dropout()))
+        live: dict[str, Any] = {
+            "model.head.hidden": hidden,
+            "model.head.dropout": shares[0] if len(shares) == 1 else shares or 0.0,
+        }
+        if hidden:  # without hidden layers there is nothing a batch norm could follow
+            live["model.head.batch_norm"] = any(isinstance(layer, nn.BatchNorm1d) for layer in self.head.modules())
+        return live
 
 
 def build_classifier(config: ModelConfig, classes: int, *, px: int = ImageConfig().px) -> Classifier:
@@ -174,7 +129,7 @@ def build_classifier(config: ModelConfig, classes: int, *, px: int = ImageConfig
         WeightsError: the file cannot be read or does not fit; or weights are asked for and no file is given.
     """
     trunk = trunk_of(config)
-    backbone, preprocessing = _backbone(config, trunk)
+    backbone, preprocessing = loaded_backbone(config, trunk)
     map_px = _map_px(config, backbone, px) if trunk.gives_map else None
     head = build_head(trunk.channels, config.head, classes, map_px=map_px)
     model = Classifier(backbone, head, trunk.line, preprocessing, takes_map=trunk.gives_map)
@@ -185,8 +140,20 @@ def build_classifier(config: ModelConfig, classes: int, *, px: int = ImageConfig
     return model.train()
 
 
-def _backbone(config: ModelConfig, trunk: Trunk) -> tuple[nn.Module, tuple[Channels, Channels]]:
-    """Make the backbone as far as the model keeps it, and say how it wants its images."""
+def loaded_backbone(config: ModelConfig, trunk: Trunk) -> tuple[nn.Module, tuple[Channels, Channels]]:
+    """Make the backbone as far as the model keeps it, its weights loaded, and say how it wants its images.
+
+    Args:
+        config: names the backbone and the file of its weights.
+        trunk: what is kept of it.
+
+    Returns:
+        The network without a classifier, its units as in the table; mean and standard deviation of its channels.
+
+    Raises:
+        SpaceFileError: a stage after which it cannot be cut, or another timm than the one the table was made with.
+        WeightsError: the file cannot be read or does not fit; or weights are asked for and no file is given.
+    """
     file = _weights_file(config)
     if isinstance(config.backbone, CustomBackbone):
         return custom_network(config.backbone, file), _CUSTOM_PREPROCESSING

@@ -11,10 +11,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from tune_cnn.config import TrialConfig
+from tune_cnn.config import Task, TrialConfig
 from tune_cnn.errors import InputError, RunFolderError
 from tune_cnn.files import write_whole
-from tune_cnn.models.classifier import Classifier, build_classifier
+from tune_cnn.models.build import build_network
+from tune_cnn.models.network import Network
 from tune_cnn.sections.base import ListOf, Section
 from tune_cnn.sections.image import ImageConfig
 from tune_cnn.sections.model import ModelConfig
@@ -29,7 +30,7 @@ class ModelCard(Section):
     """What model.json says: enough to rebuild the network, feed it and name what it answers."""
 
     format: Literal[1] = 1
-    task: Literal["classification"]
+    task: Task
     model: ModelConfig
     image: ImageConfig
     classes: ListOf[str]
@@ -46,7 +47,7 @@ class ModelCard(Section):
 
 def save_model(
     folder: Path,
-    model: Classifier,
+    model: Network,
     config: TrialConfig,
     *,
     classes: tuple[str, ...],
@@ -94,7 +95,7 @@ def read_whole(folder: Path, read: Callable[[Path], Content]) -> Content:
         return read(now)
 
 
-def load_model(folder: Path) -> tuple[Classifier, ModelCard]:
+def load_model(folder: Path) -> tuple[Network, ModelCard]:
     """Read a model back, in eval mode on the CPU.
 
     Raises:
@@ -103,7 +104,7 @@ def load_model(folder: Path) -> tuple[Classifier, ModelCard]:
     return read_whole(folder, _load_model)
 
 
-def _load_model(folder: Path) -> tuple[Classifier, ModelCard]:
+def _load_model(folder: Path) -> tuple[Network, ModelCard]:
     card = _read_card(folder / "model.json")
     file = folder / "model.safetensors"
     if not file.is_file():
@@ -112,7 +113,7 @@ def _load_model(folder: Path) -> tuple[Classifier, ModelCard]:
     if hashlib.sha256(data).hexdigest() != card.sha256:
         raise RunFolderError(f"{file}: damaged, its SHA-256 is not the one that model.json names")
     bare = card.model.model_copy(update={"weights": "none"})
-    model = build_classifier(bare, len(card.classes), px=card.image.px)
+    model = build_network(bare, len(card.classes), px=card.image.px)
     try:
         model.load_state_dict(load(data))
     except (RuntimeError, SafetensorError) as error:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tune_cnn.config_shape import Location
 from tune_cnn.errors import SpaceFileError
 from tune_cnn.models.catalogue import facts
+from tune_cnn.models.encoders import units_below
 from tune_cnn.models.freeze import UnitLine, frozen_units, stage_ends
 from tune_cnn.models.layer_plan import ShapeError, line_of, size_after
 from tune_cnn.sections.layers import ConvLayer, CustomBackbone
@@ -33,12 +34,15 @@ def trunk_of(model: ModelConfig) -> Trunk:
     """Say what a model keeps of its backbone.
 
     Raises:
-        SpaceFileError: no such backbone, more stages than it has, or a stage after which it cannot be cut.
+        SpaceFileError: no such backbone, more stages than it has, a stage after which it cannot be cut, or a backbone
+            that cannot be an encoder below a decoder.
     """
     if isinstance(model.backbone, CustomBackbone):
         layers = model.backbone.layers
         return Trunk("the custom backbone", line_of(layers), layers[-1].conv, model.head.takes_map)
     known = facts(model.backbone)
+    if model.decoder is not None:
+        return Trunk(known.name, units_below(model.decoder, model.backbone), known.features, gives_map=True)
     if model.stages is None and not model.head.takes_map:
         return Trunk(known.name, known.line, known.features, gives_map=False)
     ends = stage_ends(known.line.first(known.map_units))

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from tune_cnn.results.scores import Counts, class_scores
+from tune_cnn.config import Task
+from tune_cnn.results.scores import CLASS_COLUMNS, Counts, class_scores
 from tune_cnn.results.tables import write_csv
 
 
-def write_confusion(folder: Path, split: str, confusion: Counts, classes: tuple[str, ...]) -> None:
+def write_confusion(folder: Path, split: str, confusion: Counts, classes: tuple[str, ...], *, task: Task) -> None:
     """Write `SPLIT_confusion.csv` (a row per true class, a column per predicted one) and `SPLIT_classes.csv`.
 
     Args:
@@ -14,6 +15,7 @@ def write_confusion(folder: Path, split: str, confusion: Counts, classes: tuple[
         split: val or test.
         confusion: (C, C) counts.
         classes: C names.
+        task: what was counted, images or pixels.
     """
     # Columns carry the class number too: two names that a spreadsheet shows alike stay apart, and none can be "true".
     columns = ["true", *(f"{number}: {name}" for number, name in enumerate(classes))]
@@ -23,4 +25,4 @@ def write_confusion(folder: Path, split: str, confusion: Counts, classes: tuple[
     ]
     write_csv(folder / f"{split}_confusion.csv", columns, rows)
     scores = [vars(one) for one in class_scores(confusion, classes)]
-    write_csv(folder / f"{split}_classes.csv", ["name", "support", "precision", "sensitivity", "specificity"], scores)
+    write_csv(folder / f"{split}_classes.csv", CLASS_COLUMNS[task], scores)

@@ -8,14 +8,13 @@ from typing import Any, Literal
 Scalar = None | bool | int | float | str
 State = Literal["complete", "stopped", "failed", "running"]
 
-SPLIT_SCORES = ("accuracy", "balanced_accuracy", "macro_f1")
 FACTS = ("parameters", "trainable_parameters", "model_mb", "peak_memory_mb", "frozen_units")
 LEADERBOARD_HEAD = ("rank", "trial", "state", "score", "best_epoch", "epochs", "seconds")
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch of one trial. `scores` holds train_loss, val_loss and, for each split, the scores of `SPLIT_SCORES`."""
+    """One epoch of one trial. `scores` holds the loss and the task's scores for train and val, as `val_accuracy`."""
 
     epoch: int
     """Counted from 1."""
@@ -132,6 +131,11 @@ class TrialFolder:
     def best(self) -> Path:
         """The best epoch's model."""
         return self.path / "best"
+
+    @property
+    def pictures(self) -> Path:
+        """Predictions over the best, the median and the worst test image; for segmentation."""
+        return self.path / "pictures"
 
 
 @dataclass(frozen=True)

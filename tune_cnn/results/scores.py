@@ -3,6 +3,7 @@
 Definitions are those of scikit-learn, and the tests hold them against it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,17 +12,28 @@ from numpy.typing import NDArray
 Counts = NDArray[np.int64]
 
 
+CLASS_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "classification": ("name", "support", "precision", "sensitivity", "specificity"),
+    "segmentation": ("name", "support", "iou", "dice", "precision", "sensitivity", "specificity"),
+}
+"""By task, what is told of each class."""
+
+
 @dataclass(frozen=True)
 class ClassScores:
     """How well one class is told from the rest; NaN where nothing was there to be counted."""
 
     name: str
     support: int
-    """Images that truly belong to the class."""
+    """Images (or pixels) that truly belong to the class."""
     precision: float
     sensitivity: float
     """Also called recall."""
     specificity: float
+    iou: float
+    """Intersection over union, also called Jaccard index."""
+    dice: float
+    """Also called F1."""
 
 
 def split_scores(confusion: Counts) -> dict[str, float]:
@@ -45,8 +57,28 @@ def split_scores(confusion: Counts) -> dict[str, float]:
     }
 
 
+def segmentation_scores(confusion: Counts) -> dict[str, float]:
+    """Sum up the confusion matrix of pixels.
+
+    Args:
+        confusion: (C, C) pixel counts, rows true, columns predicted.
+
+    Returns:
+        miou and dice, the means over the classes that occur or were predicted; pixel_accuracy. All NaN if nothing was
+        counted.
+    """
+    hits, true, predicted = _margins(confusion)
+    if not true.sum():
+        return {"miou": np.nan, "dice": np.nan, "pixel_accuracy": np.nan}
+    return {
+        "miou": float(np.nanmean(_share(hits, true + predicted - hits))),
+        "dice": float(np.nanmean(_share(2 * hits, true + predicted))),
+        "pixel_accuracy": float(hits.sum() / true.sum()),
+    }
+
+
 def class_scores(confusion: Counts, classes: tuple[str, ...]) -> tuple[ClassScores, ...]:
-    """Give precision, sensitivity and specificity of each class against the rest.
+    """Give the scores of each class against the rest.
 
     Args:
         confusion: (C, C) counts, rows true, columns predicted.
@@ -55,8 +87,15 @@ def class_scores(confusion: Counts, classes: tuple[str, ...]) -> tuple[ClassScor
     hits, true, predicted = _margins(confusion)
     rest = true.sum() - true
     rejected = rest - (predicted - hits)
-    columns = zip(classes, true, _share(hits, predicted), _share(hits, true), _share(rejected, rest), strict=True)
-    return tuple(ClassScores(name, int(n), float(p), float(r), float(s)) for name, n, p, r, s in columns)
+    shares = (
+        _share(hits, predicted),
+        _share(hits, true),
+        _share(rejected, rest),
+        _share(hits, true + predicted - hits),
+        _share(2 * hits, true + predicted),
+    )
+    rows = zip(classes, true, *shares, strict=True)
+    return tuple(ClassScores(name, int(support), *map(float, row)) for name, support, *row in rows)
 
 
 def _margins(confusion: Counts) -> tuple[Counts, Counts, Counts]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tune_cnn.errors import InputError
 from tune_cnn.files import write_whole
 from tune_cnn.results.display import visible
 
@@ -18,6 +19,18 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows whole or not at all. Floats keep all their digits; what is missing, None or NaN is an empty cell."""
     write_whole(path, csv_text(columns, rows))
+
+
+def write_asked(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a CSV where the user asked for it.
+
+    Raises:
+        InputError: nothing can be written there.
+    """
+    try:
+        write_csv(path, columns, rows)
+    except OSError as error:
+        raise InputError(f"--csv {path}: cannot be written: {error.strerror}; write it elsewhere") from error
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

@@ -59,8 +59,12 @@ def names_like(name: str) -> str:
 
 def _value(run: RecordedRun, record: TrialRecord, name: str) -> tuple[Scalar] | None:
     """Look where it is cheapest: among the drawn values, in the space where it is fixed, in the trial's own config."""
-    if name in record.values:
-        return (record.values[name],)
+    for drawn in (
+        name,
+        f"{name}.kind",
+    ):  # a section that was chosen stands there by its kind, or by what tells it apart
+        if drawn in record.values:
+            return (record.values[drawn],)
     parts = name.split(".")
     if (fixed := _at(run.space, parts)) and not isinstance(fixed[0], dict):
         return _written(fixed[0])

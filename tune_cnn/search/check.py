@@ -9,7 +9,7 @@ from tune_cnn.data.audit import audit_data
 from tune_cnn.data.dataset import ImageData, open_data, summary
 from tune_cnn.data.findings import FINDING_COLUMNS, Audit
 from tune_cnn.results.display import line
-from tune_cnn.results.tables import write_csv
+from tune_cnn.results.tables import write_asked
 from tune_cnn.space.lint import lint
 from tune_cnn.space.schema import Space
 
@@ -36,7 +36,7 @@ def check_space(space: Space, console: Console, *, cache_dir: Path, csv_file: Pa
     for text in (*audit.facts, *doubts(space, data, audit)):
         console.print(line(text), soft_wrap=True)
     if csv_file is not None:
-        write_csv(csv_file, FINDING_COLUMNS, (finding.row() for finding in audit.findings))
+        write_asked(csv_file, FINDING_COLUMNS, (finding.row() for finding in audit.findings))
         console.print(line(f"{len(audit.findings)} findings written to {csv_file}"), soft_wrap=True)
     elif audit.findings:
         console.print(line(f"{len(audit.findings)} findings; --csv FILE lists them"), soft_wrap=True)
@@ -67,12 +67,12 @@ def _print_parameters(space: Space, console: Console) -> None:
 
 def _print_data(data: ImageData, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
-    table.add_column("class", overflow="fold")
+    table.add_column("pixels of class" if data.has_masks else "class", overflow="fold")
     for name in data.splits:
         table.add_column(name, justify="right")
     for count in summary(data):
         table.add_row(line(count.class_name), *(str(getattr(count, name)) for name in data.splits))
-    table.add_row("all", *(str(len(split.labels)) for split in data.splits.values()))
+    table.add_row("images" if data.has_masks else "all", *(str(len(split.labels)) for split in data.splits.values()))
     console.print(table)
     for skipped in data.skipped:
         console.print(line(f"skipped {skipped.path} ({skipped.split}): {skipped.reason}"), soft_wrap=True)

@@ -32,6 +32,7 @@ from tune_cnn.search.check import doubts
 from tune_cnn.search.screen import Screen, leaderboard_table, top_rows
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
+from tune_cnn.showcase import write_pictures
 from tune_cnn.space.schema import Space
 from tune_cnn.yaml_files import write_yaml
 
@@ -252,11 +253,12 @@ def _score_on_test(session: SearchSession, number: int, places: SearchPlaces, sc
     folder, root = session.run.trial(number), session.space.data_root
     try:
         found = evaluate_model(folder.best, data_root=root, splits=["test"], cache_dir=places.cache_dir)
+        write_pictures(folder.best, folder.pictures, data_root=root, split="test", cache_dir=places.cache_dir)
     except RunFolderError as error:
         screen.note(f"trial {number} could not be scored on the test split: {error}")
         return
     for evaluation in found:
-        write_confusion(folder.path, "test", evaluation.confusion, evaluation.classes)
+        write_confusion(folder.path, "test", evaluation.confusion, evaluation.classes, task=evaluation.task)
         session.note_test(number, evaluation.scores)
 
 

@@ -1,11 +1,15 @@
 """The `data` section: where the images are, how they are labelled, which belong to which split."""
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tune_cnn.sections.base import Fraction, ListOf, Section
+
+_MASK_VALUE = re.compile(r"[0-9]{1,5}|#[0-9a-f]{6}")
+IGNORED_ID = 255
+"""What a pixel that counts neither in the loss nor in a score holds in the place of a class id."""
 
 
 class Group(Section):
@@ -124,4 +128,70 @@ def _refuse_column(splits: Splits, kind: str) -> None:
         )
 
 
-Data = Annotated[FoldersData | BoxesCsvData | ListsData, Field(discriminator="kind")]
+class MasksData(DataSection):
+    """Images with a mask each, in which every pixel's value says its class: for segmentation.
+
+    Where splits are folders, `images`, `masks` and `pairs` lie in each of them.
+    """
+
+    kind: Literal["masks"]
+    splits: Splits
+    images: str = Field(min_length=1)
+    """The folder of the images."""
+    masks: str = Field(min_length=1)
+    """The folder of the masks; may be that of the images if `pairs` tells them apart."""
+    pairs: str | None = None
+    """A CSV with an image's file name in the first column and its mask's in the second; none: equal names but for the
+    suffix."""
+    values: dict[str, str | None]
+    """From a mask's value to its class: gray levels or palette indices, or colours as '#rrggbb'; null: not counted."""
+    threshold: int | None = Field(default=None, ge=1, le=65535)
+    """For two gray levels with blurred edges between them: below it is the lower one's class, else the higher one's."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, by the lowest value (or first colour) of each; what is not counted is none."""
+        ordered = sorted(self.values, key=lambda value: (len(value), value))
+        return tuple(dict.fromkeys(name for value in ordered if (name := self.values[value]) is not None))
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _values_as_text(cls, written: Any) -> Any:
+        if not isinstance(written, dict):
+            return written
+        return {str(value).lower() if isinstance(value, int | str) else value: name for value, name in written.items()}
+
+    @model_validator(mode="after")
+    def _has_the_table_that_groups_are_looked_up_in(self) -> Self:
+        if self.pairs is None and self.splits.group is not None and self.splits.group.column is not None:
+            raise ValueError(
+                f"splits.group.column is {self.splits.group.column!r}, but there is no table that could have it; "
+                "write pairs: FILE.csv, or group: {pattern: …}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _values_make_sense(self) -> Self:
+        if fault := self._fault_in_values():
+            raise ValueError(f"values {fault}")
+        return self
+
+    def _fault_in_values(self) -> str:
+        odd = [value for value in self.values if not _MASK_VALUE.fullmatch(value)]
+        colours = [value for value in self.values if value.startswith("#")]
+        if odd:
+            return (
+                f"name {odd[0]!r}, which is no value of a mask; write a gray level or index such as 255, or '#ff0000'"
+            )
+        if 0 < len(colours) < len(self.values):
+            return f"mix colours ({colours[0]!r}) and gray levels; write one sort only"
+        if not 2 <= len(self.class_names) <= IGNORED_ID:
+            return f"name {len(self.class_names)} classes; write two or more: {{0: background, 255: water}}"
+        if any(not name.strip() for name in self.class_names):
+            return "hold a class without a name; write one, or null for pixels that do not count"
+        if self.threshold is not None and (colours or len(self.values) != 2):
+            return "are no two gray levels, between which threshold could decide; write two, or leave threshold out"
+        return ""
+
+
+Data = Annotated[FoldersData | BoxesCsvData | ListsData | MasksData, Field(discriminator="kind")]

@@ -22,4 +22,4 @@ class Transform(Section):
     arguments: dict[str, Any] = Field(default={})
 
 
-Policy = Literal["none", "light", "strong"] | ListOf[Transform]
+Policy = Literal["none", "light", "strong", "aerial"] | ListOf[Transform]

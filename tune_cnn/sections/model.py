@@ -82,6 +82,11 @@ Backbone = Annotated[
 ]
 
 
+Decoder = Literal[
+    "unet", "unetplusplus", "fpn", "deeplabv3", "deeplabv3plus", "manet", "linknet", "pan", "pspnet", "upernet"
+]
+
+
 class ModelConfig(Section):
     """A backbone, the weights it starts from, how much of it is kept and frozen, and the head on top."""
 
@@ -95,6 +100,9 @@ class ModelConfig(Section):
     """Keep the first stages of the backbone only, each ending where the resolution falls; null keeps all."""
     freeze: Freeze = Freeze()
     head: HeadConfig = HeadConfig()
+    decoder: Decoder | None = None
+    """For segmentation: what makes a mask of the backbone's feature maps; `head.dropout` is then the dropout in front
+    of the last convolution, over whole channels."""
 
     @model_validator(mode="before")
     @classmethod
@@ -105,6 +113,8 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> Self:
+        if self.decoder is not None:
+            self._check_below_decoder(self.decoder)
         if not isinstance(self.backbone, str):
             self._check_custom()
         if self.head.kind != "dense" and self.freeze.freezes and self.freeze.leaves_units:
@@ -113,6 +123,23 @@ class ModelConfig(Section):
                 "leave freeze out, or write freeze: {depth: 1.0}"
             )
         return self
+
+    def _check_below_decoder(self, decoder: Decoder) -> None:
+        for name, field in type(self.head).model_fields.items():
+            if name != "dropout" and getattr(self.head, name) != field.default:
+                raise ValueError(
+                    f"head.{name} is written, but the decoder {decoder} stands in the place of the head; "
+                    "write no more than head: {dropout: 0.2}"
+                )
+        if not isinstance(self.backbone, str):
+            raise ValueError(
+                f"decoder {decoder} takes the feature maps of a backbone with a name, not of a custom one; "
+                "write e.g. backbone: tf_efficientnet_lite0"
+            )
+        if self.stages is not None:
+            raise ValueError(
+                f"stages is written, but the decoder {decoder} takes what it needs of the backbone; leave stages out"
+            )
 
     def _check_custom(self) -> None:
         if self.weights == "imagenet":

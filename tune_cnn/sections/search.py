@@ -1,5 +1,6 @@
 """The `search` section: how many trials, in which order, and what ranks them."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -22,7 +23,14 @@ class PerTrial(Section):
     """None: one GPU where there is one, else none."""
 
 
-Metric = Literal["val_accuracy", "val_balanced_accuracy", "val_macro_f1", "-val_loss"]
+Metric = Literal[
+    "val_accuracy", "val_balanced_accuracy", "val_macro_f1", "val_miou", "val_dice", "val_pixel_accuracy", "-val_loss"
+]
+METRICS: Mapping[str, tuple[Metric, ...]] = {
+    "classification": ("val_accuracy", "val_balanced_accuracy", "val_macro_f1", "-val_loss"),
+    "segmentation": ("val_miou", "val_dice", "val_pixel_accuracy", "-val_loss"),
+}
+"""By task, the default first."""
 
 
 class FinalsConfig(Section):
@@ -38,6 +46,7 @@ class SearchConfig(Section):
     trials: int = Field(default=32, ge=1)
     hours: float | None = Field(default=None, gt=0)
     metric: Metric = "val_accuracy"
+    """Where none is written: val_accuracy for classification, val_miou for segmentation."""
     seed: int = Field(default=0, ge=0)
     sampler: Literal["tpe", "random"] = "tpe"
     random_trials: int = Field(default=10, ge=1)

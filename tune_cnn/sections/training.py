@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tune_cnn.sections.base import Fraction, Section, Share
+from tune_cnn.sections.base import Fraction, ListOf, Section, Share
 
 
 class OptimizerSection(Section):
@@ -100,6 +100,10 @@ class WarmUp(Section):
     """End the warm-up once this many epochs brought nothing better; null goes through all of `epochs`."""
 
 
+LossTerm = Literal["cross_entropy", "dice", "focal"]
+Loss = LossTerm | ListOf[LossTerm]
+
+
 class TrainingConfig(Section):
     """How long, how fast, and when to stop."""
 
@@ -109,10 +113,27 @@ class TrainingConfig(Section):
     schedule: Schedule = Constant(kind="constant")
     stop_patience_epochs: int | None = Field(default=None, ge=1)
     warm_up: WarmUp = WarmUp()
+    loss: Loss = "cross_entropy"
+    """What is minimised: one of these, or a list, whose sum is. Dice is for segmentation. The validation loss is cross
+    entropy whatever is minimised, so that it compares trials."""
     class_weights: Literal["none", "balanced"] = "none"
+    """`balanced` weighs each class by the inverse of its images (or pixels) in training; Dice does so by itself."""
     label_smoothing: Share = 0.0
     amp: bool = True
     """Automatic mixed precision; on GPUs only."""
+
+    @property
+    def loss_terms(self) -> tuple[LossTerm, ...]:
+        """The terms whose sum is minimised."""
+        return (self.loss,) if isinstance(self.loss, str) else self.loss
+
+    @model_validator(mode="after")
+    def _each_loss_once(self) -> Self:
+        if not self.loss_terms:
+            raise ValueError("loss is an empty list; write cross_entropy, dice or focal")
+        if len(set(self.loss_terms)) < len(self.loss_terms):
+            raise ValueError(f"loss lists a term twice: {', '.join(self.loss_terms)}; write each once")
+        return self
 
     @model_validator(mode="after")
     def _warm_up_leaves_epochs(self) -> Self:

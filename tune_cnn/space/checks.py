@@ -5,16 +5,16 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
 
 from tune_cnn.config import TrialConfig
-from tune_cnn.config_faults import Fault, faults_of, shown
+from tune_cnn.config_faults import Fault, faults_of, listing, shown
 from tune_cnn.config_shape import Location, Scalar, dotted, is_section, members, nearest
 from tune_cnn.sections.image import Policy
 from tune_cnn.sections.model import ModelConfig
-from tune_cnn.sections.search import SearchConfig
+from tune_cnn.sections.search import METRICS, SearchConfig
 from tune_cnn.space.domains import Choice, Parameter
 from tune_cnn.space.faults import Faults
 from tune_cnn.space.nodes import Drawn, Named, draw, parameters
@@ -32,6 +32,13 @@ class SpaceFile(TrialConfig):
     """A trial's config and the section that says how the search runs: the shape of a space file."""
 
     search: SearchConfig = SearchConfig()
+
+    @model_validator(mode="after")
+    def _metric_is_of_the_task(self) -> Self:
+        known = METRICS[self.task]
+        if "metric" in self.search.model_fields_set and self.search.metric not in known:
+            raise ValueError(f"search.metric {self.search.metric} is not of task {self.task}; write {listing(known)}")
+        return self
 
 
 def singles(searched: tuple[Parameter, ...]) -> Iterator[Values]:
@@ -193,8 +200,9 @@ def _extremes(parameter: Parameter) -> tuple[Scalar, Scalar]:
 
 
 def check_sizes(root: Named, check: SizeCheck, faults: Faults) -> None:
-    """Hand every combination of image size, backbone, stages and unpooled head to `check`."""
-    names = ("image.px", "model.backbone", "model.stages", "model.head.features", "model.head.convolutions")
+    """Hand every combination of image size, backbone, stages, decoder and unpooled head to `check`."""
+    head = ("model.head.features", "model.head.convolutions", "model.decoder")
+    names = ("image.px", "model.backbone", "model.stages", *head)
     for drawn in itertools.islice(combinations(root, names), MOST_COMBINATIONS):
         try:
             config = SpaceFile.model_validate(drawn.tree)
@@ -205,8 +213,8 @@ def check_sizes(root: Named, check: SizeCheck, faults: Faults) -> None:
 
 
 def check_backbones(root: Named, check: BackboneCheck, faults: Faults) -> None:
-    """Hand every combination of backbone, weights, stages and freeze depth to `check`, first with nothing frozen."""
-    names = ("model.backbone", "model.weights", "model.stages", "model.freeze")
+    """Hand every combination of backbone, weights, stages, decoder and freeze to `check`, first with nothing frozen."""
+    names = ("model.backbone", "model.weights", "model.stages", "model.decoder", "model.freeze")
     for count, drawn in enumerate(combinations(root, names)):
         if count == MOST_COMBINATIONS:
             text = f"more than {count} combinations of backbone, weights and freeze; write fewer choices"

@@ -301,13 +301,16 @@ _RULES: dict[str, Callable[[_Case], _Finding | None]] = {
 # --- doubts that need no config -------------------------------------------------------------------------------------
 
 
+_WEIGHT = {"classification": "moves the accuracy by", "segmentation": "holds, of all pixels judged,"}
+
+
 def _doubts_of_the_whole(space: Space, val_images: int | None) -> Iterator[LintWarning]:
     for parameter in space.parameters:
         yield from _doubts_of_a_range(space, parameter)
     if val_images is not None and 0 < val_images < FEWEST_VAL_IMAGES:
         yield LintWarning(
             "tiny-validation",
-            f"of {val_images} validation images one moves the accuracy by {100 / val_images:.1f} %, "
+            f"of {val_images} validation images one {_WEIGHT[space.task]} {100 / val_images:.1f} %, "
             f"and smaller differences between trials mean nothing; hold back {FEWEST_VAL_IMAGES} or more",
         )
     search = space.search

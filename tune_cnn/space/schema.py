@@ -14,7 +14,7 @@ from tune_cnn.config import TrialConfig
 from tune_cnn.config_faults import faults_of, shown
 from tune_cnn.config_shape import Scalar
 from tune_cnn.errors import SpaceFileError
-from tune_cnn.sections.search import SearchConfig
+from tune_cnn.sections.search import METRICS, SearchConfig
 from tune_cnn.space.checks import (
     BackboneCheck,
     PolicyCheck,
@@ -128,6 +128,10 @@ class Space:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _written_task(document: Document) -> str:
+    return str(document.tree.get("task"))
+
+
 def _fixed(node: Any, name: str) -> Scalar:
     inner = node.children.get(name) if isinstance(node, Named) else None
     return inner.value if isinstance(inner, Fixed) else None
@@ -176,6 +180,8 @@ def read_space(
         )
     raw = {name: value for name, value in document.tree.items() if name != "search"}
     search = document.tree.get("search", {})
+    if isinstance(search, dict) and "metric" not in search and _written_task(document) in METRICS:
+        search = {**search, "metric": METRICS[_written_task(document)][0]}
     base_dir = project_of(path)
     root = read_tree(raw, SpaceFile, faults, base_dir)
     read_tree({"search": search}, SpaceFile, faults, base_dir)  # an expression in there is a fault

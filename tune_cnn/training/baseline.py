@@ -23,7 +23,7 @@ from tune_cnn.sections.model import HeadConfig
 from tune_cnn.training.batches import Batches
 from tune_cnn.training.checkpoint import Checkpoint
 from tune_cnn.training.loop import Epoch, evaluate
-from tune_cnn.training.objective import ClassificationObjective
+from tune_cnn.training.objective import Objective
 
 log = logging.getLogger(__name__)
 Array = NDArray[np.float64]
@@ -44,7 +44,7 @@ class LinearBaseline:
     """Wholly frozen; its head is one dense layer."""
     train: Batches
     val: Batches
-    objective: ClassificationObjective
+    objective: Objective
     head: HeadConfig
     balanced: bool
     """Whether classes weigh the same, however many images they have."""

@@ -16,14 +16,19 @@ from torch import Tensor
 from tune_cnn.training.schedule import steps_per_epoch
 
 Pixels = NDArray[np.uint8]
-Augment = Callable[[Pixels, int], Pixels]
+Augment = Callable[[Pixels, Any, int], tuple[Pixels, Any]]
+"""One image, its class id or mask, and a seed, to a view of the image and what that shows."""
 
 
 class ImageArray(Protocol):
-    """N images of one size in uint8: an array, a memory map, or a selection of one."""
+    """N images or masks of one size in uint8: an array, a memory map, or a selection of one."""
+
+    def __len__(self) -> int:
+        """Give N."""
+        ...
 
     def __getitem__(self, places: Any, /) -> Pixels:
-        """Give (B, H, W, 3) for an array of B places."""
+        """Give (B, H, W, 3), for masks (B, H, W), for an array of B places."""
         ...
 
 
@@ -32,8 +37,8 @@ class Batches:
     """One split, ready to be fed to a model on `device`."""
 
     images: ImageArray
-    labels: NDArray[np.int64]
-    """(N,) class ids."""
+    labels: NDArray[np.int64] | ImageArray
+    """(N,) class ids of the images, or (N, H, W) of their pixels."""
     batch_size: int
     device: torch.device
     mean: Tensor
@@ -44,7 +49,7 @@ class Batches:
     def of(
         cls,
         images: ImageArray,
-        labels: NDArray[np.int64],
+        labels: NDArray[np.int64] | ImageArray,
         *,
         batch_size: int,
         preprocessing: tuple[Sequence[float], Sequence[float]],
@@ -63,22 +68,23 @@ class Batches:
         order = np.arange(len(self.labels))
         for start in range(0, len(order), self.batch_size):
             chosen = order[start : start + self.batch_size]
-            yield self._to_device(self.images[chosen], chosen)
+            yield self._to_device(self.images[chosen], self.labels[chosen])
 
     def shuffled(self, seed: int, epoch: int, augment: Augment | None) -> Iterator[tuple[Tensor, Tensor]]:
         """Give every image once, in an order and augmented by draws that depend on (seed, epoch) alone."""
         order = np.random.default_rng(seed_of("order", seed, epoch)).permutation(len(self.labels))
         for chosen in np.array_split(order, np.arange(1, len(self)) * self.batch_size):
-            pixels = self.images[chosen]
+            pixels, labels = self.images[chosen], self.labels[chosen]
             if augment:
                 draws = (seed_of("augment", seed, epoch, int(image)) for image in chosen)
-                pixels = np.stack([augment(image, draw) for image, draw in zip(pixels, draws, strict=True)])
-            yield self._to_device(pixels, chosen)
+                views = [augment(*one) for one in zip(pixels, labels, draws, strict=True)]
+                pixels, labels = np.stack([view for view, _ in views]), np.stack([label for _, label in views])
+            yield self._to_device(pixels, labels)
 
-    def _to_device(self, pixels: Pixels, chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def _to_device(self, pixels: Pixels, classes: NDArray[Any]) -> tuple[Tensor, Tensor]:
         # The permuted view of an NHWC array *is* channels_last, the layout in which convolutions are fastest.
         images = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-        labels = torch.from_numpy(self.labels[chosen]).to(self.device, non_blocking=True)
+        labels = torch.from_numpy(np.ascontiguousarray(classes)).to(self.device, non_blocking=True).long()
         return images.float().div_(255).sub_(self.mean).div_(self.std), labels
 
 

@@ -11,8 +11,8 @@ from torch.optim import lr_scheduler
 
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.augment import Augmenter, build_policy
-from tune_cnn.models.classifier import Classifier
 from tune_cnn.models.custom import ConvBlock
+from tune_cnn.models.network import Network
 from tune_cnn.models.units import units_of
 from tune_cnn.training.baseline import FIT, LinearBaseline
 from tune_cnn.training.loop import Training
@@ -31,19 +31,21 @@ def read_back(training: Training | LinearBaseline, asked: TrialConfig) -> dict[s
         asked: the config; only the policy's name is taken from it, if the live transforms are those it stands for.
     """
     model = training.model
-    live: Live = {"image.px": int(training.train.images[:1].shape[1]), **_head(model)}
+    layers = _layers(model.trunk)
+    live: Live = {"image.px": int(training.train.images[:1].shape[1]), **model.live_settings()}
     observed = {
         "frozen_units": _frozen_units(model),
         "units": len(model.units),
         "trainable_parameters": model.parameter_counts()[1],
-        "layers": [block.describe() for block in model.backbone.modules() if isinstance(block, ConvBlock)],
-        "head_convolutions": [block.describe() for block in model.head.modules() if isinstance(block, ConvBlock)],
+        "layers": [block.describe() for block in layers],
+        "head_convolutions": [block.describe() for block in _layers(model) if block not in layers],
         "batch_norm": vars(model.batch_norm_modes()),
         "dropout": list(model.dropout()),
     }
     if isinstance(training, LinearBaseline):
         return {"live": {**live, **training.live()}, "observed": observed | {"phase": FIT, "transforms": []}}
-    transforms = training.augment.describe() if isinstance(training.augment, Augmenter) else []
+    augmenter = getattr(training.augment, "__self__", None)  # the policy whose `view` the batches call
+    transforms = augmenter.describe() if isinstance(augmenter, Augmenter) else []
     rates = [float(group["lr"]) for group in training.optimizer.param_groups]
     phase = _warm_up(training) if training.phase.is_warm_up else _training_proper(training)
     return {
@@ -52,11 +54,15 @@ def read_back(training: Training | LinearBaseline, asked: TrialConfig) -> dict[s
     }
 
 
-def _frozen_units(model: Classifier) -> int:
+def _layers(module: nn.Module) -> list[ConvBlock]:
+    return [block for block in module.modules() if isinstance(block, ConvBlock)]
+
+
+def _frozen_units(model: Network) -> int:
     """Count the leading units that take no gradient and stay in eval mode when the model is told to train."""
     model.train()
     frozen = 0
-    for _, unit in units_of(model.backbone):
+    for _, unit in units_of(model.trunk):
         if any(one.requires_grad for one in unit.parameters()) or any(module.training for module in unit.modules()):
             break
         frozen += 1
@@ -65,20 +71,8 @@ def _frozen_units(model: Classifier) -> int:
 
 def _policy(transforms: list[dict[str, Any]], asked: TrialConfig) -> Any:
     """Give the policy as it was asked for if the live transforms are what it stands for; else those themselves."""
-    wanted = build_policy(asked.augment, asked.image.px).describe()
+    wanted = build_policy(asked.augment, asked.image.px, masks=asked.task == "segmentation").describe()
     return asked.model_dump(mode="json")["augment"] if transforms == wanted else transforms
-
-
-def _head(model: Classifier) -> Live:
-    *hidden, _classes = model.head_widths()
-    shares = sorted(set(model.dropout()))
-    live: dict[str, Any] = {
-        "model.head.hidden": hidden,
-        "model.head.dropout": shares[0] if len(shares) == 1 else shares or 0.0,
-    }
-    if hidden:  # without hidden layers there is nothing a batch norm could follow
-        live["model.head.batch_norm"] = any(isinstance(layer, nn.BatchNorm1d) for layer in model.head.modules())
-    return live
 
 
 def _warm_up(training: Training) -> Live:
@@ -104,6 +98,7 @@ def _batches(training: Training) -> Live:
     loss = training.objective.train_loss
     return {
         "training.batch_size": training.train.batch_size,
+        "training.loss": list(loss.terms) if isinstance(training.config.loss, tuple) else "".join(loss.terms),
         "training.label_smoothing": float(loss.label_smoothing),
         "training.class_weights": "none" if loss.weight is None else "balanced",
     }

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, optim
 
 from tune_cnn.errors import DivergedError
-from tune_cnn.models.classifier import Classifier
+from tune_cnn.models.network import Network
 from tune_cnn.models.saved import cpu_copy
 from tune_cnn.results.records import EpochRecord
 from tune_cnn.results.scores import Counts
 from tune_cnn.sections.training import TrainingConfig
 from tune_cnn.training.batches import Augment, Batches, seed_of
 from tune_cnn.training.checkpoint import Checkpoint, restore
-from tune_cnn.training.objective import ClassificationObjective, Counter
+from tune_cnn.training.objective import Counter, Objective
 from tune_cnn.training.plan import EarlyStopping, Phase, phase_at, plan_phases, train_phase
 from tune_cnn.training.schedule import LearningRate, build_optimizer, parameter_groups
 
@@ -42,13 +42,13 @@ class Training:
     The model is left as it was after the last epoch; the caller keeps the best one when `Epoch.is_best` says so.
     """
 
-    model: Classifier
+    model: Network
     frozen_units: int
     """How many units stand still once the warm-up is over."""
     train: Batches
     val: Batches
     augment: Augment | None
-    objective: ClassificationObjective
+    objective: Objective
     config: TrainingConfig
     seed: int
     score_of: Callable[[Mapping[str, float]], float]
@@ -173,7 +173,7 @@ class Training:
 
 
 @torch.inference_mode()
-def evaluate(model: Classifier, batches: Batches, objective: ClassificationObjective) -> Counter:
+def evaluate(model: Network, batches: Batches, objective: Objective) -> Counter:
     """Run a split through the model in eval mode and count. Leaves the model in eval mode.
 
     Always in full precision: what a trial reports is what the saved model gives again.

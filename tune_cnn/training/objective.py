@@ -1,49 +1,61 @@
 """The task's difference from other tasks, in one value: what is minimised, and what is counted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from tune_cnn.results.scores import Counts, split_scores
+from tune_cnn.config import Task
+from tune_cnn.results.scores import Counts, segmentation_scores, split_scores
+from tune_cnn.sections.data import IGNORED_ID
 from tune_cnn.sections.training import TrainingConfig
+from tune_cnn.training.losses import TrainLoss, cross_entropy
+
+ScoresOf = Callable[[Counts], dict[str, float]]
 
 
 @dataclass(frozen=True)
-class ClassificationObjective:
-    """One label per image.
+class Objective:
+    """One class id per image, or per pixel.
 
-    The training loss knows class weights and label smoothing. The validation loss is plain cross entropy, so that it
-    compares trials that differ in either.
+    The training loss is what the config asks for. The validation loss is plain cross entropy, so that it compares
+    trials that differ in the training loss.
     """
 
     classes: int
-    train_loss: nn.CrossEntropyLoss
+    train_loss: TrainLoss
+    scores_of: ScoresOf
+    """From confusion counts to the task's scores."""
 
     def val_loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Give the mean cross entropy of (B, C) logits against (B,) class ids."""
-        return nn.functional.cross_entropy(logits, target)
+        """Give the mean cross entropy of (B, C, ...) logits against (B, ...) class ids."""
+        return cross_entropy(logits, target, ignored_id=self.train_loss.ignored_id)
 
     def counter(self, device: torch.device) -> "Counter":
         """Give an empty counter that lives on `device`."""
-        return Counter(MulticlassConfusionMatrix(num_classes=self.classes, validate_args=False).to(device))
+        ignored = self.train_loss.ignored_id
+        confusion = MulticlassConfusionMatrix(num_classes=self.classes, ignore_index=ignored, validate_args=False)
+        return Counter(confusion.to(device), self.scores_of, ignored)
 
 
 class Counter:
-    """Confusion counts, loss and images of one pass; stays on the device until it is read, once, at the end."""
+    """Confusion counts and loss of one pass; stays on the device until it is read, once, at the end."""
 
-    def __init__(self, confusion: MulticlassConfusionMatrix) -> None:
+    def __init__(self, confusion: MulticlassConfusionMatrix, scores_of: ScoresOf, ignored_id: int | None) -> None:
         self._confusion = confusion
+        self._scores_of = scores_of
+        self._ignored_id = ignored_id
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=confusion.device)
-        self._images = 0
+        self._counted = torch.zeros((), dtype=torch.int64, device=confusion.device)
 
     def add(self, logits: Tensor, target: Tensor, loss: Tensor) -> None:
-        """Take in a batch: (B, C) logits, (B,) class ids, their mean loss."""
+        """Take in a batch: (B, C, ...) logits, (B, ...) class ids, the mean loss of those that count."""
         self._confusion.update(logits.detach(), target)
-        self._loss_sum += loss.detach().double() * len(target)
-        self._images += len(target)
+        counted = target.numel() if self._ignored_id is None else (target != self._ignored_id).sum()
+        self._loss_sum += loss.detach().double() * counted
+        self._counted += counted
 
     def confusion(self) -> Counts:
         """Give the (C, C) counts, rows true, columns predicted."""
@@ -51,15 +63,34 @@ class Counter:
         return counts
 
     def scores(self) -> dict[str, float]:
-        """Give the mean loss per image and the scores of the counts; NaN where no image was seen."""
-        loss = float(self._loss_sum) / self._images if self._images else float("nan")
-        return {"loss": loss, **split_scores(self.confusion())}
+        """Give the mean loss per image or pixel and the scores of the counts; NaN where nothing was counted."""
+        counted = int(self._counted)
+        loss = float(self._loss_sum) / counted if counted else float("nan")
+        return {"loss": loss, **self._scores_of(self.confusion())}
 
 
-def classification_objective(training: TrainingConfig, images_per_class: Sequence[int]) -> ClassificationObjective:
-    """Build the objective for a training split with these counts; every class must have an image."""
-    counts = torch.tensor(images_per_class, dtype=torch.float32)
-    # Weights n / (C * n_c): the mean weight of an image is 1, so the learning rate keeps its meaning.
-    weights = counts.sum() / (len(counts) * counts) if training.class_weights == "balanced" else None
-    loss = nn.CrossEntropyLoss(weight=weights, label_smoothing=training.label_smoothing)
-    return ClassificationObjective(classes=len(counts), train_loss=loss)
+def objective_for(task: Task, training: TrainingConfig, per_class: Sequence[int]) -> Objective:
+    """Build the objective of a task.
+
+    Args:
+        task: what is predicted.
+        training: the loss, and whether classes are weighed.
+        per_class: images (or pixels) of each class in the training split; a class without any weighs nothing.
+    """
+    scores_of, ignored = _OF_TASK[task]
+    weight = _balanced(per_class) if training.class_weights == "balanced" else None
+    loss = TrainLoss(training.loss_terms, weight=weight, label_smoothing=training.label_smoothing, ignored_id=ignored)
+    return Objective(len(per_class), loss, scores_of)
+
+
+_OF_TASK: Mapping[Task, tuple[ScoresOf, int | None]] = {
+    "classification": (split_scores, None),
+    "segmentation": (segmentation_scores, IGNORED_ID),
+}
+
+
+def _balanced(per_class: Sequence[int]) -> Tensor:
+    """Weights n / (C * n_c): the mean weight of an image or pixel is 1, so the learning rate keeps its meaning."""
+    counts = torch.tensor(per_class, dtype=torch.float64)
+    present = counts > 0
+    return (counts.sum() / (present.sum() * counts.clamp(min=1)) * present).float()
