@@ -18,7 +18,7 @@ from tune_cnn.models.freeze import UnitLine
 COLUMNS = ("name", "parameters", "features", "px", "least_px", "weights", "units", "map_units", "stage_channels")
 _MOST_SHOWN = 80  # characters of a name that is none
 TABLE = files("tune_cnn.models") / "backbones.csv"
-# The same networks under the names that smp and torchvision give them; see docs/decisions/0006.
+# The same networks under the names that smp and torchvision give them; see docs/decisions/0007.
 OTHER_NAMES: Mapping[str, str] = {
     "inceptionresnetv2": "inception_resnet_v2",
     "inceptionv4": "inception_v4",
