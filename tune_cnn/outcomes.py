@@ -15,9 +15,7 @@ from tune_cnn.sections.data import IGNORED_ID
 from tune_cnn.training.batches import Batches, best_device
 
 
-def outcomes_of(
-    folder: Path, *, data_root: Path | None, splits: Sequence[str], cache_dir: Path
-) -> dict[str, Outcomes]:
+def outcomes_of(folder: Path, *, data_root: Path | None, splits: Sequence[str], cache_dir: Path) -> dict[str, Outcomes]:
     """Ask a saved model about every image of some splits.
 
     Args:

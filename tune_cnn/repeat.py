@@ -55,7 +55,7 @@ def repeat_trial(
     before = _recorded(config_file)
     folder = _new_folder(out, config.name)
     config = _with_weights(config, before, weights_dir, cache_dir, console)
-    metric = before.run.search.metric if before else METRICS[config.task][0]
+    metric = before.run.search.ranked_by if before else METRICS[config.task][0]
     epochs: list[EpochRecord] = []
 
     def show(epoch: EpochRecord, _facts: object, _memory: object) -> None:

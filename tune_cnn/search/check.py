@@ -60,7 +60,8 @@ def _print_parameters(space: Space, console: Console) -> None:
         table.add_row(*map(line, (parameter.name, parameter.domain.text, str(parameter.default), where)))
     search = space.search
     console.print(
-        line(f"{space.name}: {space.task}, {search.trials} trials for the best {search.metric}"), soft_wrap=True
+        line(f"{space.name}: {space.task}, {search.trials} trials for the best {', '.join(search.measures)}"),
+        soft_wrap=True,
     )
     console.print(table)
 

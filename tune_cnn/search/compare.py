@@ -71,7 +71,7 @@ def compare_runs(paths: Sequence[Path], *, best_per: str | None = None) -> Compa
     grouped: dict[tuple[str, str], list[RecordedRun]] = {}
     for run in map(read_recorded, paths):
         data = next((record.data for record in run.trials if record.data), "")
-        grouped.setdefault((data, run.search.metric), []).append(run)
+        grouped.setdefault((data, run.search.ranked_by), []).append(run)
     several = len(paths) > 1
     groups = tuple(_group(*key, runs, named=several, best_per=best_per) for key, runs in grouped.items())
     if best_per and not any(group.rows for group in groups):
@@ -101,7 +101,7 @@ def _group(data: str, metric: str, runs: Sequence[RecordedRun], *, named: bool, 
 def _rows(run: RecordedRun, *, named: bool, best_per: str | None) -> Iterable[tuple[Row, Row]]:
     """Give each trial's row with all columns, and its short one."""
     values = values_of(run, best_per) if best_per else {}
-    metric = run.search.metric
+    metric = run.search.ranked_by
     for row, short in zip(leaderboard_rows(run.trials), top_rows(run.trials), strict=True):
         of_run, of_run_short = (
             ({"run": name, "metric": metric} if named else {}) for name in (str(run.folder.path), run.folder.path.name)

@@ -9,7 +9,6 @@ from tune_cnn.files import point_to
 from tune_cnn.outcomes import outcomes_of
 from tune_cnn.results.finals import Final, Finalist, Repeat, finals_rows, judge
 from tune_cnn.results.intervals import Score
-from tune_cnn.results.records import RunFolder
 from tune_cnn.results.scores import Counts, segmentation_scores, split_scores
 from tune_cnn.results.tables import write_csv
 from tune_cnn.search.finals import FinalsSession, Heat
@@ -52,13 +51,15 @@ def score_finals(
 
 
 def verdict(judged: Judged) -> str:
-    """Say in a line who won, or who cannot be told apart; empty without finals."""
-    if not judged.finals:
-        return ""
+    """Say in a line who won, or who cannot be told apart."""
+    if len(judged.finals) < 2:
+        return "the finals compared nothing: fewer than two configurations have a score"
     first, *_ = judged.finals
     tied = [final.finalist.trial.trial for final in judged.finals if final.tied]
     if tied:
-        return f"trials {_listed(tied)} cannot be told apart on the validation images; the cheapest of them stands first"
+        return (
+            f"trials {_listed(tied)} cannot be told apart on the validation images; the cheapest of them stands first"
+        )
     return f"trial {first.finalist.trial.trial} is better than the others by more than chance"
 
 

@@ -9,6 +9,7 @@ from rich.live import Live as LiveDisplay
 from rich.table import Table
 
 from tune_cnn.results.display import line
+from tune_cnn.results.finals import Final
 from tune_cnn.results.leaderboard import ranked
 from tune_cnn.results.records import TrialRecord
 from tune_cnn.search.session import SearchSession
@@ -141,6 +142,22 @@ def top_rows(records: Iterable[TrialRecord]) -> list[dict[str, object]]:
 def _last_name(dotted: str) -> str:
     *_, section, name = ["", *dotted.split(".")]
     return f"{section}.{name}" if name == "kind" else name
+
+
+def finals_top_rows(finals: Sequence[Final], score_name: str) -> list[dict[str, object]]:
+    """Give the rows of a short table of the finals: means with their spread, and their intervals."""
+    rows: list[dict[str, object]] = []
+    for rank, final in enumerate(finals, start=1):
+        row: dict[str, object] = {"rank": rank, "trial": final.finalist.trial.trial, "tie": "yes" if final.tied else ""}
+        row["repeats"] = len(final.finalist.repeats)
+        for split, standing in (("val", final.val), ("test", final.test)):
+            if standing:
+                spread = f" ± {standing.std:.4f}" if len(standing.values) > 1 else ""
+                row[f"{split}_{score_name}"] = f"{standing.mean:.4f}{spread}"
+                row[f"{split}_95%"] = f"{standing.within.low:.4f} to {standing.within.high:.4f}"
+        row["values"] = values_text(final.finalist.trial.values)
+        rows.append(row)
+    return rows
 
 
 def _short(value: object) -> str:

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -18,36 +17,25 @@ from tune_cnn.config import TrialConfig
 from tune_cnn.data.audit import audit_data
 from tune_cnn.data.dataset import ImageData, open_data
 from tune_cnn.data.findings import FINDING_COLUMNS
-from tune_cnn.errors import RunFolderError, SearchError, WeightsError
-from tune_cnn.evaluation import evaluate_model
+from tune_cnn.errors import RunFolderError, WeightsError
 from tune_cnn.files import sweep, write_whole
 from tune_cnn.machine import usable_cpus
 from tune_cnn.models.weights import ResolvedWeights, resolve_weights
-from tune_cnn.results.confusion import write_confusion
 from tune_cnn.results.display import place
 from tune_cnn.results.records import RunFolder
 from tune_cnn.results.tables import write_csv
 from tune_cnn.search import runner
 from tune_cnn.search.check import doubts
-from tune_cnn.search.screen import Screen, leaderboard_table, top_rows
+from tune_cnn.search.conclusion import conclude
+from tune_cnn.search.finals import FinalsSession
+from tune_cnn.search.places import SearchPlaces
+from tune_cnn.search.screen import Screen
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
-from tune_cnn.showcase import write_pictures
 from tune_cnn.space.schema import Space
 from tune_cnn.yaml_files import write_yaml
 
 _PACKAGES = ("tune-cnn", "ray", "optuna", "torch", "torchvision", "timm", "albumentations", "numpy", "pillow")
-
-
-@dataclass(frozen=True)
-class SearchPlaces:
-    """Where a search reads from and writes to."""
-
-    run: RunFolder
-    cache_dir: Path
-    weights_dir: Path | None = None
-    address: str | None = None
-    """Of a Ray cluster; None starts Ray on this machine."""
 
 
 def search(
@@ -91,11 +79,10 @@ def search(
         write_csv(places.run.audit, FINDING_COLUMNS, (finding.row() for finding in audit.findings))
         for text in (*audit.facts, *doubts(space, data, audit)):
             screen.note(text)
-        if not session.over:
-            _run(session, places, screen)
+        finals = _run(session, study, places, screen)
         if session.spent:
             screen.lines({"finished": session.spent})
-        _conclude(session, places, screen)
+        conclude(session, finals, places, screen, task=default.task)
 
 
 @contextmanager
@@ -220,46 +207,34 @@ def device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
 
 
-def _run(session: SearchSession, places: SearchPlaces, screen: Screen) -> None:
+def _run(session: SearchSession, study: Study, places: SearchPlaces, screen: Screen) -> FinalsSession | None:
+    """Run what is left of the search, then of its finals; Ray is only started if anything is."""
     search = session.space.search
+    finals = _finals(session, study, screen) if session.over else None
+    if session.over and (finals is None or finals.over):
+        return finals
     with runner.ray_running(places.address) as scratch:
         offered = runner.slots(search.per_trial, search.concurrent)
         each = f"{offered.per_trial_cpus:g} CPUs and {offered.per_trial_gpus:g} GPUs"
         there = f"{offered.cpus:g} CPUs and {offered.gpus:g} GPUs"
         screen.lines({"running": f"{offered.concurrent} trials at a time, each on {each} of {there}"})
-        with screen.watching(session):
-            runner.run_search(session, offered, metric=search.metric, cache_dir=places.cache_dir, scratch=scratch)
-    session.write_tables()
+        metric, cache_dir = search.ranked_by, places.cache_dir
+        if not session.over:
+            with screen.watching(session):
+                runner.run_jobs(session, offered, metric=metric, cache_dir=cache_dir, scratch=scratch)
+            session.write_tables()
+            finals = _finals(session, study, screen)
+        if finals and not finals.over:
+            runner.run_jobs(finals, offered, metric=metric, cache_dir=cache_dir, scratch=scratch)
+    return finals
 
 
-def _conclude(session: SearchSession, places: SearchPlaces, screen: Screen) -> None:
-    """Score what was kept on the test split, once, and show the outcome."""
-    for record in session.kept():
-        if not record.test and session.run.trial(record.trial).best.exists():
-            _score_on_test(session, record.trial, places, screen)
-    session.write_tables()
-    rows = top_rows(session.records.values())[: session.space.search.keep]
-    screen.console.print(leaderboard_table(rows))
-    best = {"best model": place(places.run.best)} if places.run.best.exists() else {}
-    screen.lines({"leaderboard": place(places.run.leaderboard), **best})
-    if session.gave_up:
-        raise SearchError(f"given up: five trials in a row failed alike: {session.gave_up}")
-    if not session.kept():
-        raise SearchError("no trial gave a score; see error.txt in the trials' folders")
-
-
-def _score_on_test(session: SearchSession, number: int, places: SearchPlaces, screen: Screen) -> None:
-    """Score one model on the images where they lie now; a damaged one costs its own test scores only."""
-    folder, root = session.run.trial(number), session.space.data_root
-    try:
-        found = evaluate_model(folder.best, data_root=root, splits=["test"], cache_dir=places.cache_dir)
-        write_pictures(folder.best, folder.pictures, data_root=root, split="test", cache_dir=places.cache_dir)
-    except RunFolderError as error:
-        screen.note(f"trial {number} could not be scored on the test split: {error}")
-        return
-    for evaluation in found:
-        write_confusion(folder.path, "test", evaluation.confusion, evaluation.classes, task=evaluation.task)
-        session.note_test(number, evaluation.scores)
+def _finals(session: SearchSession, study: Study, screen: Screen) -> FinalsSession | None:
+    """Open the finals of a search that is over; None where none are asked for, or it was given up."""
+    config = session.space.search.finals
+    if config is None or session.gave_up:
+        return None
+    return FinalsSession(config, session.records.values(), session.jobs, study, session.run, on_event=screen.event)
 
 
 def _header(space: Space, default: TrialConfig, data: ImageData, *, weights: Mapping[str, str]) -> dict[str, str]:
@@ -276,7 +251,7 @@ def _header(space: Space, default: TrialConfig, data: ImageData, *, weights: Map
         "sampler": f"{search.sampler}, seed {search.seed}, {search.random_trials} trials at random first",
         "scheduler": asha,
         "budget": budget + (f", {search.hours:g} hours" if search.hours else ""),
-        "metric": search.metric,
+        "metric": ", ".join(search.measures),
     }
 
 

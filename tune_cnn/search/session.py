@@ -85,7 +85,7 @@ class SearchSession:
         """Trials that ended under this driver."""
         self.budget = Budget(space.search, seconds_before=study.seconds(), clock=clock)
         self._study, self._event, self._clock = study, on_event, clock
-        self._jobs = Jobs(space, run, weights_files=weights_files, data=data)
+        self.jobs = Jobs(space, run, weights_files=weights_files, data=data)
         self._asha = Asha(space.search.asha) if space.search.asha else None
         self._alike = AlikeFailures()
         self._shelf = Shelf(run, space.search.keep)
@@ -195,7 +195,7 @@ class SearchSession:
         return self._job(number, self._study.ask_again(number, self.space))
 
     def _job(self, number: int, drawn: Drawn) -> Job:
-        job, values = self._jobs.make(number, drawn), table_values(drawn)
+        job, values = self.jobs.make(number, drawn), table_values(drawn)
         self._study.note(number, values=values, seed=job.config.seed, data=self.data)
         write_yaml(self.run.trial(number).config, job.config.model_dump(mode="json"))
         before = self.records.get(number, TrialRecord(number, "running", job.config.seed, values))

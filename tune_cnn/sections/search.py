@@ -1,11 +1,11 @@
 """The `search` section: how many trials, in which order, and what ranks them."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal, Self, cast, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from tune_cnn.sections.base import Section
+from tune_cnn.sections.base import ListOf, Section
 
 
 class AshaConfig(Section):
@@ -40,13 +40,20 @@ class FinalsConfig(Section):
     repeats: int = Field(default=3, ge=1)
 
 
+Cost = Literal[
+    "-parameters", "-trainable_parameters", "-model_mb", "-seconds", "-peak_memory_mb", "-ms_per_image", "-epochs"
+]
+Measures = Annotated[ListOf[Metric | Cost], Field(min_length=1)]
+
+
 class SearchConfig(Section):
     """How many configurations are tried, in which order, and what ranks them (higher is better; `-` turns round)."""
 
     trials: int = Field(default=32, ge=1)
     hours: float | None = Field(default=None, gt=0)
-    metric: Metric = "val_accuracy"
-    """Where none is written: val_accuracy for classification, val_miou for segmentation."""
+    metric: Metric | Measures = "val_accuracy"
+    """Where none is written: val_accuracy for classification, val_miou for segmentation. A list marks, in the column
+    `front`, the trials that no other beats in all of its measures; the first ranks."""
     seed: int = Field(default=0, ge=0)
     sampler: Literal["tpe", "random"] = "tpe"
     random_trials: int = Field(default=10, ge=1)
@@ -59,3 +66,22 @@ class SearchConfig(Section):
     """How many of the best trials keep their weights and are scored once on the test split."""
     finals: FinalsConfig | None = None
     """None: the single best trial is believed. Their time is taken from `hours` beforehand."""
+
+    @property
+    def measures(self) -> tuple[Metric | Cost, ...]:
+        """All that trials are measured by; the first ranks them."""
+        return (self.metric,) if isinstance(self.metric, str) else self.metric
+
+    @property
+    def ranked_by(self) -> Metric:
+        """What ranks, stops and chooses the best epoch."""
+        return cast("Metric", self.measures[0])
+
+    @model_validator(mode="after")
+    def _a_score_ranks(self) -> Self:
+        first, *others = self.measures
+        if first not in get_args(Metric):
+            raise ValueError(f"metric begins with {first}, but trials are ranked by a score; write val_accuracy first")
+        if len(set(self.measures)) <= len(others):
+            raise ValueError("metric names one measure twice; leave one out")
+        return self

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ValidationError, model_validator
 
@@ -14,7 +14,7 @@ from tune_cnn.config_faults import Fault, faults_of, listing, shown
 from tune_cnn.config_shape import Location, Scalar, dotted, is_section, members, nearest
 from tune_cnn.sections.image import Policy
 from tune_cnn.sections.model import ModelConfig
-from tune_cnn.sections.search import METRICS, SearchConfig
+from tune_cnn.sections.search import METRICS, Metric, SearchConfig
 from tune_cnn.space.domains import Choice, Parameter
 from tune_cnn.space.faults import Faults
 from tune_cnn.space.nodes import Drawn, Named, draw, parameters
@@ -36,8 +36,9 @@ class SpaceFile(TrialConfig):
     @model_validator(mode="after")
     def _metric_is_of_the_task(self) -> Self:
         known = METRICS[self.task]
-        if "metric" in self.search.model_fields_set and self.search.metric not in known:
-            raise ValueError(f"search.metric {self.search.metric} is not of task {self.task}; write {listing(known)}")
+        foreign = [name for name in self.search.measures if name in get_args(Metric) and name not in known]
+        if "metric" in self.search.model_fields_set and foreign:
+            raise ValueError(f"search.metric {foreign[0]} is not of task {self.task}; write {listing(known)}")
         return self
 
 

@@ -1,0 +1,74 @@
+"""The end of a search: score what was kept on the test split, once, judge the finals, and show the outcome."""
+
+from tune_cnn.config import Task
+from tune_cnn.errors import RunFolderError, SearchError
+from tune_cnn.evaluation import evaluate_model
+from tune_cnn.results.confusion import write_confusion
+from tune_cnn.results.display import place
+from tune_cnn.search.final_scores import Judged, score_finals, verdict
+from tune_cnn.search.finals import FinalsSession
+from tune_cnn.search.places import SearchPlaces
+from tune_cnn.search.screen import Screen, finals_top_rows, leaderboard_table, top_rows
+from tune_cnn.search.session import SearchSession
+from tune_cnn.showcase import write_pictures
+
+
+def conclude(
+    session: SearchSession, finals: FinalsSession | None, places: SearchPlaces, screen: Screen, *, task: Task
+) -> None:
+    """Score, write the last tables and show their top.
+
+    Args:
+        session: the search, over.
+        finals: its finals, over too; None if there were none.
+        places: where.
+        screen: what is shown.
+        task: what is predicted.
+
+    Raises:
+        SearchError: no trial gave a result, or too many failed for one cause.
+    """
+    for record in session.kept():
+        if not record.test and session.run.trial(record.trial).best.exists():
+            _score_on_test(session, record.trial, places, screen)
+    session.write_tables()
+    rows = top_rows(session.records.values())[: session.space.search.keep]
+    screen.console.print(leaderboard_table(rows))
+    facts = {"leaderboard": place(places.run.leaderboard)}
+    if finals:
+        judged = _judged(session, finals, places, task)
+        screen.console.print(leaderboard_table(finals_top_rows(judged.finals, judged.score_name)))
+        screen.note(verdict(judged))
+        facts["finals"] = place(places.run.finals)
+    best = {"best model": place(places.run.best)} if places.run.best.exists() else {}
+    screen.lines({**facts, **best})
+    if session.gave_up:
+        raise SearchError(f"given up: five trials in a row failed alike: {session.gave_up}")
+    if not session.kept():
+        raise SearchError("no trial gave a score; see error.txt in the trials' folders")
+
+
+def _judged(session: SearchSession, finals: FinalsSession, places: SearchPlaces, task: Task) -> Judged:
+    search = session.space.search
+    return score_finals(
+        finals,
+        task=task,
+        metric=search.ranked_by,
+        data_root=session.space.data_root,
+        cache_dir=places.cache_dir,
+        seed=search.seed,
+    )
+
+
+def _score_on_test(session: SearchSession, number: int, places: SearchPlaces, screen: Screen) -> None:
+    """Score one model on the images where they lie now; a damaged one costs its own test scores only."""
+    folder, root = session.run.trial(number), session.space.data_root
+    try:
+        found = evaluate_model(folder.best, data_root=root, splits=["test"], cache_dir=places.cache_dir)
+        write_pictures(folder.best, folder.pictures, data_root=root, split="test", cache_dir=places.cache_dir)
+    except RunFolderError as error:
+        screen.note(f"trial {number} could not be scored on the test split: {error}")
+        return
+    for evaluation in found:
+        write_confusion(folder.path, "test", evaluation.confusion, evaluation.classes, task=evaluation.task)
+        session.note_test(number, evaluation.scores)

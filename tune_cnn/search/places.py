@@ -1,0 +1,17 @@
+"""Where a search reads from and writes to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tune_cnn.results.records import RunFolder
+
+
+@dataclass(frozen=True)
+class SearchPlaces:
+    """Where a search reads from and writes to."""
+
+    run: RunFolder
+    cache_dir: Path
+    weights_dir: Path | None = None
+    address: str | None = None
+    """Of a Ray cluster; None starts Ray on this machine."""
