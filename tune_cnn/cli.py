@@ -198,8 +198,9 @@ def predict(
     out: options.MasksOut = None,
     cache_dir: options.CacheDir = None,
 ) -> None:
-    """Say what a model sees in images: the likeliest classes, or, for segmentation, each class's share of the area.
+    """Say what a model sees in images.
 
+    That is the likeliest classes, or, for segmentation, each class's share of the area.
     A saved one, or an untouched ImageNet network, so that you see what your training adds.
     """
     from tune_cnn.models.catalogue import is_backbone, no_model
