@@ -32,7 +32,7 @@ LAYERS = {
     "results": 2,
     **dict.fromkeys(("data", "models", "space", "sample"), 3),
     "training": 4,
-    **dict.fromkeys(("trial", "evaluation", "evaluation_output", "showcase"), 5),
+    **dict.fromkeys(("trial", "evaluation", "outcomes", "evaluation_output", "showcase"), 5),
     **dict.fromkeys(("search", "starter", "mask_guess"), 6),
     "repeat": 7,
     **dict.fromkeys(("cli", "cli_options"), 8),

@@ -280,8 +280,9 @@ def _search(
     opened: "OpenedSpace", run: Path, *, weights: Path | None, address: str | None, cache_dir: Path | None
 ) -> None:
     from tune_cnn.results.records import RunFolder
+    from tune_cnn.search.places import SearchPlaces
     from tune_cnn.search.screen import Screen
-    from tune_cnn.search.search import SearchPlaces, search
+    from tune_cnn.search.search import search
 
     places = SearchPlaces(RunFolder(run.absolute()), _cache(cache_dir), weights, address)
     try:

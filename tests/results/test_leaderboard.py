@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 from tests.results.made import epoch, trial
 from tune_cnn.results.leaderboard import epoch_rows, leaderboard_columns, leaderboard_rows, ranked
+from tune_cnn.results.records import TrialFacts
 
 
 def test_the_best_epoch_ranks_a_trial_not_its_last() -> None:
@@ -48,3 +51,25 @@ def test_every_epoch_of_every_trial_has_a_row() -> None:
 def test_a_run_without_trials_has_tables_without_rows() -> None:
     assert leaderboard_rows([]) == []
     assert leaderboard_columns([])[0] == "rank"
+
+
+def test_with_several_measures_the_front_is_marked() -> None:
+    good, cheap, neither, failed = (
+        replace(trial(number, epochs=(epoch(1, score),)), facts=TrialFacts(size, size, 1.0, 0, 1, "cpu"))
+        for number, (score, size) in enumerate(((0.9, 500), (0.8, 100), (0.7, 300), (0.99, 1)))
+    )
+    failed = replace(failed, state="failed")
+    rows = leaderboard_rows([good, cheap, neither, failed], ("val_accuracy", "-parameters"))
+    assert {row["trial"]: row["front"] for row in rows} == {0: True, 1: True, 2: False, 3: False}
+    columns = leaderboard_columns(rows)
+    assert columns.index("front") == columns.index("seconds") + 1
+
+
+def test_with_one_measure_there_is_no_front() -> None:
+    assert "front" not in leaderboard_rows([trial(0, epochs=(epoch(1, 0.5),))], ("val_accuracy",))[0]
+
+
+def test_the_time_per_image_is_that_of_the_fastest_pass() -> None:
+    slow, fast = replace(epoch(1, 0.5), ms_per_image=9.0), replace(epoch(2, 0.4), ms_per_image=2.5)
+    assert leaderboard_rows([trial(0, epochs=(slow, fast))])[0]["ms_per_image"] == 2.5
+    assert leaderboard_rows([trial(0, epochs=(epoch(1, 0.5),))])[0]["ms_per_image"] is None

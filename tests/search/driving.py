@@ -41,7 +41,8 @@ def made_space(folder: Path, text: str = SPACE, *, overrides: Sequence[str] = ()
 
 def open_session(space: Space, run: RunFolder, **options: object) -> SearchSession:
     study = Study.open(run.study, space.search, defaults=space.defaults())
-    return SearchSession(space, study, run, weights_files=WEIGHTS, data="d" * 64, **options)  # type: ignore[arg-type]
+    given = {"weights_files": WEIGHTS, "data": "d" * 64, **options}
+    return SearchSession(space, study, run, **given)  # type: ignore[arg-type]
 
 
 def rising(values: Mapping[str, Scalar], epoch: int) -> float:

@@ -45,7 +45,7 @@ training:
 augment: {{choice: [none, light]}}
 search: {{trials: 6, metric: -val_loss, seed: 4, random_trials: 3, keep: 2, asha: {{grace_epochs: 1, reduction: 2}}}}
 """
-TIMES = ["seconds", "peak_memory_mb"]
+TIMES = ["seconds", "peak_memory_mb", "ms_per_image"]
 
 
 class Command:

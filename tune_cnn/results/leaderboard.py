@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
+from tune_cnn.results.pareto import on_front, signed
 from tune_cnn.results.records import FACTS, LEADERBOARD_HEAD, TrialRecord
 
 Row = dict[str, Any]
@@ -18,9 +21,19 @@ def ranked(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     return sorted(records, key=place)
 
 
-def leaderboard_rows(records: Iterable[TrialRecord]) -> list[Row]:
-    """Give one row per trial, best first. A trial without a score has no rank and no made-up value."""
-    return [_row(rank, record) for rank, record in enumerate(ranked(records), start=1)]
+def leaderboard_rows(records: Iterable[TrialRecord], measures: Sequence[str] = ()) -> list[Row]:
+    """Give one row per trial, best first. A trial without a score has no rank and no made-up value.
+
+    Args:
+        records: of the trials.
+        measures: columns, with a `-` where lower is better; with two or more, the column `front` marks the trials that
+            no other beats in all of them.
+    """
+    rows = [_row(rank, record) for rank, record in enumerate(ranked(records), start=1)]
+    if len(measures) < 2:
+        return rows
+    front = on_front(np.array([[_measured(row, *one) for one in signed(measures)] for row in rows], float))
+    return [{**row, "front": bool(marked)} for row, marked in zip(rows, front, strict=True)]
 
 
 def leaderboard_columns(rows: Sequence[Row]) -> list[str]:
@@ -28,7 +41,8 @@ def leaderboard_columns(rows: Sequence[Row]) -> list[str]:
     named = dict.fromkeys(column for row in rows for column in row)
     val = [column for column in named if column.startswith("val_")]
     test = [column for column in named if column.startswith("test_")]
-    middle = [*LEADERBOARD_HEAD, *val, *test, *FACTS, "reason", "seed", "data"]
+    front = ["front"] if "front" in named else []
+    middle = [*LEADERBOARD_HEAD, *front, *val, *test, *FACTS, "reason", "seed", "data"]
     parameters = sorted(set(named) - set(middle) - {"run"})
     return [*(["run"] if "run" in named else []), *middle, *parameters]
 
@@ -45,6 +59,11 @@ def epoch_columns(rows: Sequence[Row]) -> list[str]:
     return [*head, *dict.fromkeys(column for row in rows for column in row if column not in head)]
 
 
+def _measured(row: Row, sign: float, name: str) -> float:
+    value = row.get(name) if row["score"] is not None else None
+    return float("nan") if value is None else sign * float(value)
+
+
 def _row(rank: int, record: TrialRecord) -> Row:
     best, facts = record.best, record.facts
     row: Row = {
@@ -56,6 +75,7 @@ def _row(rank: int, record: TrialRecord) -> Row:
         "epochs": len(record.epochs),
         "seconds": round(record.seconds, 3),
         "peak_memory_mb": record.peak_memory_mb,
+        "ms_per_image": record.ms_per_image,
         "seed": record.seed,
         "data": record.data[:12],
         "reason": record.reason,
@@ -63,6 +83,6 @@ def _row(rank: int, record: TrialRecord) -> Row:
     if best:
         row |= {name: value for name, value in best.scores.items() if name.startswith("val_")}
     if facts:
-        row |= {name: getattr(facts, name) for name in FACTS if name != "peak_memory_mb"}
+        row |= {name: getattr(facts, name) for name in FACTS if hasattr(facts, name)}
     row |= {f"test_{name}": value for name, value in record.test.items()}
     return row | dict(record.values)

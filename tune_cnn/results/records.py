@@ -8,7 +8,7 @@ from typing import Any, Literal
 Scalar = None | bool | int | float | str
 State = Literal["complete", "stopped", "failed", "running"]
 
-FACTS = ("parameters", "trainable_parameters", "model_mb", "peak_memory_mb", "frozen_units")
+FACTS = ("parameters", "trainable_parameters", "model_mb", "peak_memory_mb", "ms_per_image", "frozen_units")
 LEADERBOARD_HEAD = ("rank", "trial", "state", "score", "best_epoch", "epochs", "seconds")
 
 
@@ -25,6 +25,8 @@ class EpochRecord:
     score: float
     """What the search ranks by; higher is better."""
     scores: Mapping[str, float]
+    ms_per_image: float | None = None
+    """Milliseconds per image of the pass over the validation images: decoded, in batches, on this device."""
     phase: str = "train"
     """Of the training: `warm_up`, `train`, or `fit` for a model that is fitted at once."""
 
@@ -89,6 +91,11 @@ class TrialRecord:
         if self.state == "failed" or not self.epochs:
             return None
         return max(self.epochs, key=lambda epoch: (epoch.score, -epoch.epoch))
+
+    @property
+    def ms_per_image(self) -> float | None:
+        """The fastest pass over the validation images: what slows one down is no property of the model."""
+        return min((epoch.ms_per_image for epoch in self.epochs if epoch.ms_per_image is not None), default=None)
 
     @property
     def seconds(self) -> float:

@@ -176,7 +176,10 @@ class SearchSession:
         started = self._clock()
         if not force and started < self._tables_due:
             return
-        rows, epochs = leaderboard_rows(self.records.values()), epoch_rows(self.records.values())
+        rows, epochs = (
+            leaderboard_rows(self.records.values(), self.space.search.measures),
+            epoch_rows(self.records.values()),
+        )
         write_csv(self.run.leaderboard, leaderboard_columns(rows), rows)
         write_csv(self.run.epochs, epoch_columns(epochs), epochs)
         self._tables_due = self._clock() + (self._clock() - started) / _TABLE_TIME_SHARE

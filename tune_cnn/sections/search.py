@@ -1,7 +1,7 @@
 """The `search` section: how many trials, in which order, and what ranks them."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self, cast, get_args
+from typing import Literal, Self, cast, get_args
 
 from pydantic import Field, model_validator
 
@@ -43,7 +43,7 @@ class FinalsConfig(Section):
 Cost = Literal[
     "-parameters", "-trainable_parameters", "-model_mb", "-seconds", "-peak_memory_mb", "-ms_per_image", "-epochs"
 ]
-Measures = Annotated[ListOf[Metric | Cost], Field(min_length=1)]
+Measure = Literal[Metric, Cost]
 
 
 class SearchConfig(Section):
@@ -51,7 +51,7 @@ class SearchConfig(Section):
 
     trials: int = Field(default=32, ge=1)
     hours: float | None = Field(default=None, gt=0)
-    metric: Metric | Measures = "val_accuracy"
+    metric: Metric | ListOf[Measure] = "val_accuracy"
     """Where none is written: val_accuracy for classification, val_miou for segmentation. A list marks, in the column
     `front`, the trials that no other beats in all of its measures; the first ranks."""
     seed: int = Field(default=0, ge=0)
@@ -68,7 +68,7 @@ class SearchConfig(Section):
     """None: the single best trial is believed. Their time is taken from `hours` beforehand."""
 
     @property
-    def measures(self) -> tuple[Metric | Cost, ...]:
+    def measures(self) -> tuple[Measure, ...]:
         """All that trials are measured by; the first ranks them."""
         return (self.metric,) if isinstance(self.metric, str) else self.metric
 
@@ -79,7 +79,7 @@ class SearchConfig(Section):
 
     @model_validator(mode="after")
     def _a_score_ranks(self) -> Self:
-        first, *others = self.measures
+        first, *others = self.measures or ("nothing",)
         if first not in get_args(Metric):
             raise ValueError(f"metric begins with {first}, but trials are ranked by a score; write val_accuracy first")
         if len(set(self.measures)) <= len(others):

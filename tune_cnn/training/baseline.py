@@ -99,9 +99,11 @@ class LinearBaseline:
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(weight))
             layer.bias.copy_(torch.from_numpy(bias))
+        began = time.perf_counter()
         val = evaluate(self.model, self.val, self.objective)
-        scores = {f"train_{name}": value for name, value in self._train_scores(features, labels).items()}
-        scores |= {f"val_{name}": value for name, value in val.scores().items()}
+        scores = {f"val_{name}": value for name, value in val.scores().items()}
+        ms_per_image = round(1000 * (time.perf_counter() - began) / len(self.val.labels), 4)
+        scores |= {f"train_{name}": value for name, value in self._train_scores(features, labels).items()}
         record = EpochRecord(
             epoch=1,
             phase=FIT,
@@ -110,6 +112,7 @@ class LinearBaseline:
             frozen_units=self.model.frozen_units,
             score=self.score_of(scores),
             scores=scores,
+            ms_per_image=ms_per_image,
         )
         self.history.append(record)
         return Epoch(record, val.confusion(), is_best=True)

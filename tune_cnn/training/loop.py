@@ -131,9 +131,11 @@ class Training:
         torch.manual_seed(seed_of("epoch", self.seed, epoch))
         lr = self.learning_rate.lr
         train_scores = self._train_pass(epoch)
+        began = time.perf_counter()
         val = evaluate(self.model, self.val, self.objective)
         scores = {f"train_{name}": value for name, value in train_scores.items()}
         scores |= {f"val_{name}": value for name, value in val.scores().items()}
+        ms_per_image = round(1000 * (time.perf_counter() - began) / len(self.val.labels), 4)
         if not math.isfinite(scores["train_loss"]) or not math.isfinite(scores["val_loss"]):
             raise DivergedError(
                 f"epoch {epoch}: train_loss {scores['train_loss']:g}, val_loss {scores['val_loss']:g} "
@@ -151,6 +153,7 @@ class Training:
             frozen_units=self.model.frozen_units,
             score=score,
             scores=scores,
+            ms_per_image=ms_per_image,
         )
         self.history.append(record)
         return Epoch(record, val.confusion(), is_best)
