@@ -27,6 +27,8 @@ class TrialConfig(Section):
     model: ModelConfig
     training: TrainingConfig = TrainingConfig()
     augment: Policy = "none"
+    folds: int | None = Field(default=None, ge=2, le=20)
+    """Train once per fold of the training and validation images, and score by the mean; null trains once."""
     seed: int = Field(default=0, ge=0)
     cpu_threads: int = Field(default=1, ge=1)
     """Threads of torch within the trial: the order of a sum depends on it, so it is part of what decides a run."""

@@ -11,6 +11,7 @@ import torch
 from tune_cnn.config import Task, TrialConfig
 from tune_cnn.data.dataset import ImageData, open_data
 from tune_cnn.data.decode import Pixels, UndecodableError, decode_image, fit_image, unfit_mask
+from tune_cnn.data.folds import fold_data
 from tune_cnn.data.masks import Mask
 from tune_cnn.errors import DataError
 from tune_cnn.models.network import Network
@@ -103,6 +104,8 @@ def open_scored_data(config: TrialConfig, card: ModelCard, *, data_root: Path | 
     """
     section = config.data if data_root is None else config.data.model_copy(update={"root": str(data_root)})
     data = open_data(section, card.image, cache_dir=cache_dir)
+    if config.folds:  # the model is the first fold's
+        data = fold_data(data, config.folds, seed=section.splits.seed)[0]
     if data.classes != card.classes:
         raise DataError(
             f"{section.root}: has the classes {_names(data.classes)}, but the model was made for {_names(card.classes)}"

@@ -13,12 +13,8 @@ import torch
 
 from tune_cnn import machine
 from tune_cnn.config import TrialConfig
-from tune_cnn.data.augment import Augmenter, build_policy
-from tune_cnn.data.dataset import ImageData, SplitImages, open_data
+from tune_cnn.data.dataset import ImageData, open_data
 from tune_cnn.errors import ChangedDataError, DataError
-from tune_cnn.models.build import build_network
-from tune_cnn.models.classifier import Classifier
-from tune_cnn.models.network import Network
 from tune_cnn.models.saved import save_model
 from tune_cnn.results.confusion import write_confusion
 from tune_cnn.results.effective import write_effective
@@ -26,16 +22,13 @@ from tune_cnn.results.failures import write_traceback
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder
 from tune_cnn.results.trial_files import new_best, tidy
 from tune_cnn.sections.search import Metric
-from tune_cnn.training.baseline import LinearBaseline
-from tune_cnn.training.batches import Batches, best_device
-from tune_cnn.training.checkpoint import load_checkpoint, save_checkpoint
+from tune_cnn.training.assembly import build_run
 from tune_cnn.training.effective import read_back
-from tune_cnn.training.loop import Epoch, Training
-from tune_cnn.training.objective import objective_for
+from tune_cnn.training.folds import AnyTraining
+from tune_cnn.training.loop import Epoch
 
 log = logging.getLogger(__name__)
 
-OnPhase = Callable[[Training | LinearBaseline], None]
 OnEpoch = Callable[[EpochRecord, TrialFacts, float | None], Any]
 
 
@@ -72,41 +65,25 @@ def run_trial(
     """
     with trial_log(folder):
         tidy(folder)
-        _seed(config)
+        _limit(config)
         data = _open_data(config, expected_data, cache_dir)
-        model = build_network(config.model, len(data.classes), px=config.image.px).to(best_device())
-        facts = _facts(model)
-        augmenter = build_policy(config.augment, config.image.px, masks=data.has_masks)
 
-        def write_read_back(training: Training | LinearBaseline) -> None:
+        def write_read_back(training: AnyTraining) -> None:
             write_effective(folder.effective, config, **read_back(training, config))
 
-        training = _training(config, model, data, augmenter, metric, on_phase=write_read_back)
-        log.info(
-            "%s, %d of %d units frozen, on %s",
-            config.model.backbone_name,
-            facts.frozen_units,
-            facts.units,
-            facts.device,
-        )
-        if checkpoint := load_checkpoint(folder.last):
-            training.resume(checkpoint)
-            log.info("goes on after epoch %d", checkpoint.epoch)
-        for record in training.history:
+        run, facts = build_run(config, data, metric, on_phase=write_read_back)
+        log.info("%s, %d of %d units frozen, on %s", _name(config), facts.frozen_units, facts.units, facts.device)
+        if run.load(folder.last):
+            log.info("goes on after epoch %d", len(run.history))
+        for record in run.history:
             on_epoch(record, facts, peak_memory_mb())
-        for epoch in training.epochs():
+        for epoch in run.epochs():
             if epoch.is_best:
-                _keep_best(folder, epoch, model, config, data.classes, metric)
-            save_checkpoint(folder.last, training.checkpoint())
+                _keep_best(folder, epoch, run.first, config, data.classes, metric)
+            run.save(folder.last)
             log.info("epoch %d, lr %.3g: %s", epoch.record.epoch, epoch.record.lr, _scores_text(epoch.record.scores))
             on_epoch(epoch.record, facts, peak_memory_mb())
-        return training.history
-
-
-def score_of(metric: Metric) -> Callable[[Mapping[str, float]], float]:
-    """Give the function from an epoch's scores to what is ranked: higher is better, a leading `-` turns round."""
-    sign, name = (-1.0, metric[1:]) if metric.startswith("-") else (1.0, metric)
-    return lambda scores: sign * float(scores[name])
+        return run.history
 
 
 def peak_memory_mb() -> float:
@@ -153,76 +130,32 @@ def _open_data(config: TrialConfig, expected: str | None, cache_dir: Path) -> Im
     return data
 
 
-def _seed(config: TrialConfig) -> None:
+def _limit(config: TrialConfig) -> None:
+    """Begin with as many threads as the config says, and with a peak of memory that is this trial's own."""
     torch.set_num_threads(config.cpu_threads)
-    torch.manual_seed(config.seed)
     machine.reset_peak_memory()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
 
 
-def _facts(model: Network) -> TrialFacts:
-    total, trainable = model.parameter_counts()
-    size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
-    return TrialFacts(
-        parameters=total,
-        trainable_parameters=trainable,
-        model_mb=round(size / 2**20, 3),
-        frozen_units=model.frozen_units,
-        units=len(model.units),
-        device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-    )
-
-
-def _training(
-    config: TrialConfig,
-    model: Network,
-    data: ImageData,
-    augmenter: Augmenter,
-    metric: Metric,
-    *,
-    on_phase: OnPhase,
-) -> Training | LinearBaseline:
-    per_class = data.splits["train"].per_class(len(data.classes)).tolist()
-    objective = objective_for(config.task, config.training, per_class)
-    train, val = (_batches(data.splits[name], model, config.training.batch_size) for name in ("train", "val"))
-    if config.model.head.kind != "dense":
-        assert isinstance(model, Classifier)  # noqa: S101 - the config allows no decoder with such a head
-        balanced = config.training.class_weights == "balanced"
-        return LinearBaseline(model, train, val, objective, config.model.head, balanced, score_of(metric), on_phase)
-    return Training(
-        model=model,
-        frozen_units=model.frozen_units,
-        train=train,
-        val=val,
-        augment=None if config.augment == "none" else augmenter.view,
-        objective=objective,
-        config=config.training,
-        seed=config.seed,
-        score_of=score_of(metric),
-        on_phase=on_phase,
-    )
-
-
-def _batches(split: SplitImages, model: Network, batch_size: int) -> Batches:
-    return Batches.of(
-        split.images,
-        split.targets,
-        batch_size=batch_size,
-        preprocessing=model.preprocessing,
-        device=best_device(),
-    )
-
-
 def _keep_best(
-    folder: TrialFolder, epoch: Epoch, model: Network, config: TrialConfig, classes: tuple[str, ...], metric: Metric
+    folder: TrialFolder,
+    epoch: Epoch,
+    training: AnyTraining,
+    config: TrialConfig,
+    classes: tuple[str, ...],
+    metric: Metric,
 ) -> None:
-    with new_best(folder, epoch.record.epoch) as part:
-        save_model(
-            part, model, config, classes=classes, metric=metric, score=epoch.record.score, epoch=epoch.record.epoch
-        )
+    """Keep the model with its own score: of folds the first one's, which `evaluate` gives again."""
+    number, score = epoch.record.epoch, training.history[epoch.record.epoch - 1].score
+    with new_best(folder, number) as part:
+        save_model(part, training.model, config, classes=classes, metric=metric, score=score, epoch=number)
         write_confusion(part, "val", epoch.val_confusion, classes, task=config.task)
 
 
+def _name(config: TrialConfig) -> str:
+    return f"{config.model.backbone_name}, {config.folds} folds" if config.folds else config.model.backbone_name
+
+
 def _scores_text(scores: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+    return ", ".join(f"{name} {value:.4f}" for name, value in scores.items() if "_fold_" not in name)

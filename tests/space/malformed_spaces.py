@@ -301,7 +301,12 @@ VALUE_FAULTS = (
         id="synthetic-images-without-boxes",
         at=5,
     ),
-    _line(15, "search: {metric: accuracy}", "'accuracy' is unknown; did you mean 'val_accuracy'?", id="unknown-metric"),
+    _line(15, "search: {metric: accuracy}", "did you mean 'val_accuracy'?", id="unknown-metric"),
+    _line(15, "search: {metric: [-parameters]}", "metric begins with -parameters", id="cost-ranks"),
+    _line(15, "search: {metric: [val_accuracy, -cost]}", "'-cost' is unknown", id="unknown-cost"),
+    _line(15, "search: {metric: [val_accuracy, val_accuracy]}", "names one measure twice", id="measure-twice"),
+    _line(15, "search: {finals: {top: 0}}", "finals.top", id="no-finalists"),
+    _line(15, "folds: 1", "folds", id="one-fold"),
     _line(
         15,
         "search: {trials: 0, hours: -1}",

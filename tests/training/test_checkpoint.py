@@ -6,11 +6,11 @@ import torch
 
 from tests.conftest import trial_config
 from tune_cnn.models.classifier import build_classifier
+from tune_cnn.training.assembly import score_of
 from tune_cnn.training.batches import Batches
 from tune_cnn.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tune_cnn.training.loop import Training
 from tune_cnn.training.objective import objective_for
-from tune_cnn.trial import score_of
 
 
 def test_a_checkpoint_keeps_how_gradients_are_scaled(tmp_path: Path) -> None:

@@ -48,6 +48,14 @@ class ImageRows:
     def __getitem__(self, places: Places) -> Pixels:
         return np.array(self._images[self._rows[places]])
 
+    def joined(self, other: "ImageRows") -> "ImageRows":
+        """Give these rows and then those of another selection of the same array."""
+        return ImageRows(self._images, np.concatenate([self._rows, other._rows]))
+
+    def picked(self, chosen: npt.NDArray[np.bool_]) -> "ImageRows":
+        """Give the rows for which (N,) `chosen` is true, in their order."""
+        return ImageRows(self._images, self._rows[chosen])
+
 
 @dataclass(frozen=True)
 class SplitImages:
@@ -65,6 +73,27 @@ class SplitImages:
     def targets(self) -> npt.NDArray[np.int64] | ImageRows:
         """What is to be predicted: a class per image, or a mask."""
         return self.labels if self.masks is None else self.masks
+
+    def joined(self, other: "SplitImages") -> "SplitImages":
+        """Give the images of this split and then those of another of the same data set."""
+        both = self.pixels is not None and other.pixels is not None
+        return SplitImages(
+            self.images.joined(other.images),
+            np.concatenate([self.labels, other.labels]),
+            self.paths + other.paths,
+            self.masks.joined(other.masks) if self.masks is not None and other.masks is not None else None,
+            np.concatenate([self.pixels, other.pixels]) if both else None,
+        )
+
+    def picked(self, chosen: npt.NDArray[np.bool_]) -> "SplitImages":
+        """Give the images for which (N,) `chosen` is true, in their order."""
+        return SplitImages(
+            self.images.picked(chosen),
+            self.labels[chosen],
+            tuple(path for path, take in zip(self.paths, chosen, strict=True) if take),
+            self.masks.picked(chosen) if self.masks is not None else None,
+            self.pixels[chosen] if self.pixels is not None else None,
+        )
 
     def per_class(self, classes: int) -> npt.NDArray[np.int64]:
         """Count the images, or the pixels of the masks, of each of so many classes: (classes,)."""

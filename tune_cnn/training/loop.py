@@ -53,6 +53,8 @@ class Training:
     seed: int
     score_of: Callable[[Mapping[str, float]], float]
     """From an epoch's scores to what is ranked; higher is better."""
+    stops_itself: bool = True
+    """Whether its patience ends the training proper; one fold of several goes on until their mean ends all."""
     on_phase: Callable[["Training"], None] = _nobody_watches
     """Told when a phase begins, before its first step; of a resumed one too, before its state is put back."""
     history: list[EpochRecord] = field(default_factory=list)
@@ -81,7 +83,8 @@ class Training:
             DivergedError: a training or validation loss is no longer finite; the epochs before it stand.
         """
         while True:
-            over = len(self.history) >= self.phase.last_epoch or self.stopping.exhausted
+            ends = self.stopping.exhausted and (self.stops_itself or self.phase.is_warm_up)
+            over = len(self.history) >= self.phase.last_epoch or ends
             if over and not self.phase.is_warm_up:
                 return
             if over:
