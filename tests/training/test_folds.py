@@ -88,14 +88,14 @@ def test_folds_go_on_where_they_were_even_if_a_kill_left_them_an_epoch_apart(
 ) -> None:
     _, whole = trained
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill(record: EpochRecord, *_rest: object) -> None:
         if record.epoch == 2:
-            raise Killed
+            raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(config_of(shapes), tmp_path / "cut", cache_dir, on_epoch=kill)
     # As if the kill had come before the last fold's second checkpoint was written.
     short = config_of(shapes, training={"epochs": 3})
@@ -103,9 +103,9 @@ def test_folds_go_on_where_they_were_even_if_a_kill_left_them_an_epoch_apart(
     first_epoch = tmp_path / "first"
 
     def stop(*_heard: object) -> None:
-        raise Killed
+        raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(short, first_epoch, cache_dir, on_epoch=stop)
     for file in (last / "fold-3").iterdir():
         file.unlink()
