@@ -82,4 +82,4 @@ def test_the_flood_space_compares_the_encoders_of_the_study() -> None:
     space = read_space(SPACES / "flood.yaml")
     (encoders,) = (each.domain for each in space.parameters if each.name == "model.backbone")
     assert encoders.corners == ("efficientnet_b2", "resnet50", "vgg19", "mobilenet_v2")
-    assert (space.task, space.search.metric) == ("segmentation", "val_miou")
+    assert (space.task, space.search.ranked_by) == ("segmentation", "val_miou")
