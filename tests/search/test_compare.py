@@ -73,6 +73,26 @@ def test_runs_of_different_metrics_are_told_apart(searched: Path, fixed: Path) -
     ]
 
 
+def test_folders_without_a_run_are_left_out_and_named(searched: Path, same_metric: Path, tmp_path: Path) -> None:
+    comparison = compare_runs([searched, tmp_path, same_metric])
+    assert comparison.warning == f"left out, as they hold no run of a search: {tmp_path}"
+    assert len(comparison.rows) == 6
+
+
+def test_folders_of_which_none_holds_a_run_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="no such file"):
+        compare_runs([tmp_path, tmp_path])
+
+
+def test_means_over_folds_are_not_ranked_with_scores_of_one_split(
+    searched: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folds = made_run(tmp_path_factory.mktemp("folds") / "d", "folds=3")
+    comparison = compare_runs([searched, folds])
+    assert "were scored on different folds" in comparison.warning
+    assert [row["rank"] for row in comparison.rows] == [1, 2, 3, 1, 2, 3]
+
+
 def test_runs_of_one_metric_on_the_same_images_are_ranked_together(searched: Path, same_metric: Path) -> None:
     comparison = compare_runs([searched, same_metric])
     assert comparison.warning == ""

@@ -9,17 +9,21 @@ from rich.console import Console
 from tune_cnn.errors import InputError
 from tune_cnn.results.display import line
 from tune_cnn.results.leaderboard import Row, leaderboard_columns, leaderboard_rows
+from tune_cnn.results.records import RunFolder
 from tune_cnn.search.best_per import best_of_each, glance, names_like, values_of
 from tune_cnn.search.recorded import RecordedRun, read_recorded
 from tune_cnn.search.screen import leaderboard_table, top_rows
+from tune_cnn.sections.search import Metric
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that may be ranked together: on the same images, by the same metric."""
+    """Runs that may be ranked together: on the same images in the same splits or folds, by the same metric."""
 
     data: str
     metric: str
+    folds: str
+    """How many, as text; empty for a single split."""
     runs: tuple[RecordedRun, ...]
     rows: tuple[Row, ...]
     """All columns, best first."""
@@ -34,6 +38,8 @@ class Comparison:
     groups: tuple[Group, ...]
     first: tuple[str, ...]
     """The columns that stand before all others."""
+    no_runs: tuple[Path, ...] = ()
+    """Folders that hold no run, such as those of `tune-cnn train`, and were left out."""
 
     @property
     def rows(self) -> list[Row]:
@@ -51,9 +57,13 @@ class Comparison:
         causes = {
             "saw different images": {group.data for group in self.groups},
             "were judged by different metrics": {group.metric for group in self.groups},
+            "were scored on different folds": {group.folds for group in self.groups},
         }
         told = " and ".join(cause for cause, values in causes.items() if len(values) > 1)
-        return f"warning: these runs {told}: each group is ranked by itself" if told else ""
+        lines = [f"warning: these runs {told}: each group is ranked by itself"] if told else []
+        if self.no_runs:
+            lines.append(f"left out, as they hold no run of a search: {', '.join(map(str, self.no_runs))}")
+        return "\n".join(lines)
 
 
 def compare_runs(paths: Sequence[Path], *, best_per: str | None = None) -> Comparison:
@@ -65,18 +75,22 @@ def compare_runs(paths: Sequence[Path], *, best_per: str | None = None) -> Compa
             is kept, with how many there were. None keeps all.
 
     Raises:
-        RunFolderError: a folder holds no run, or a damaged one.
+        RunFolderError: a folder holds a damaged run, or none of them holds a run.
         InputError: no trial has a value of the name `best_per`.
     """
-    grouped: dict[tuple[str, str], list[RecordedRun]] = {}
-    for run in map(read_recorded, paths):
+    no_runs = tuple(path for path in paths if path.is_dir() and not RunFolder(path).study.exists())
+    if len(no_runs) == len(paths):
+        no_runs = ()  # the reader says what is wrong
+    grouped: dict[tuple[str, Metric, str], list[RecordedRun]] = {}
+    for run in map(read_recorded, (path for path in paths if path not in no_runs)):
         data = next((record.data for record in run.trials if record.data), "")
-        grouped.setdefault((data, run.search.ranked_by), []).append(run)
+        grouped.setdefault((data, run.search.ranked_by, str(run.space.get("folds") or "")), []).append(run)
     several = len(paths) > 1
     groups = tuple(_group(*key, runs, named=several, best_per=best_per) for key, runs in grouped.items())
     if best_per and not any(group.rows for group in groups):
         raise InputError(f"--best-per {best_per}: no trial has such a value; {names_like(best_per)}")
-    return Comparison(groups, (*(("run", "metric") if several else ()), *((best_per, "trials") if best_per else ())))
+    first = (*(("run", "metric") if several else ()), *((best_per, "trials") if best_per else ()))
+    return Comparison(groups, first, no_runs)
 
 
 def show_comparison(comparison: Comparison, console: Console, *, top: int) -> None:
@@ -88,14 +102,16 @@ def show_comparison(comparison: Comparison, console: Console, *, top: int) -> No
         console.print(leaderboard_table(group.shown[:top]))
 
 
-def _group(data: str, metric: str, runs: Sequence[RecordedRun], *, named: bool, best_per: str | None) -> Group:
+def _group(
+    data: str, metric: Metric, folds: str, runs: Sequence[RecordedRun], *, named: bool, best_per: str | None
+) -> Group:
     pairs = [pair for run in runs for pair in _rows(run, named=named, best_per=best_per)]
     pairs.sort(key=lambda pair: (pair[0]["score"] is None, -(pair[0]["score"] or 0.0)))
     rows, shown = [row for row, _ in pairs], [short for _, short in pairs]
     if best_per:
         rows = best_of_each(rows, best_per)
         shown = [glance(row, best_per, metric) for row in rows]
-    return Group(data, metric, tuple(runs), _ranked(rows), _ranked(shown))
+    return Group(data, metric, folds, tuple(runs), _ranked(rows), _ranked(shown))
 
 
 def _rows(run: RecordedRun, *, named: bool, best_per: str | None) -> Iterable[tuple[Row, Row]]:

@@ -30,6 +30,8 @@ Array = NDArray[np.float64]
 FIT = "fit"
 """The one phase of such a training."""
 _MOST_ITERATIONS = 5000
+_LEAST_SCALE = 0.1
+"""Of the median of all features' deviations."""
 
 
 def _nobody_watches(_training: "LinearBaseline") -> None:
@@ -162,6 +164,9 @@ def folded(estimator: Any, features: Array, labels: NDArray[np.int64], *, classe
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(features)
+    # A feature that hardly moves in training would be blown up to the size of the others, and with it whatever it does
+    # on other images.
+    scaler.scale_ = np.maximum(scaler.scale_, _LEAST_SCALE * np.median(scaler.scale_))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", ConvergenceWarning)
         estimator.fit(scaler.transform(features), labels)
