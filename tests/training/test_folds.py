@@ -121,6 +121,34 @@ def test_folds_are_stopped_by_their_mean_alone(shapes: Path, cache_dir: Path, tm
     assert len(history) == 2, "nothing is learned: the second epoch ends it"
 
 
+@pytest.mark.parametrize("killed_after", [None, 2], ids=["in-one-go", "going-on-after-a-kill"])
+def test_the_warm_up_of_folds_does_not_count_against_their_patience(
+    killed_after: int | None, shapes: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    still = {"epochs": 6, "stop_patience_epochs": 1, "optimizer": {"kind": "sgd", "lr": 1e-9}}
+    config = config_of(shapes, training={**still, "warm_up": {"epochs": 3}})
+
+    class KilledError(Exception):
+        pass
+
+    def kill(record: EpochRecord, *_rest: object) -> None:
+        if record.epoch == killed_after:
+            raise KilledError
+
+    if killed_after:
+        with pytest.raises(KilledError):
+            run(config, tmp_path, cache_dir, on_epoch=kill)
+    history = run(config, tmp_path, cache_dir)
+    assert [record.phase for record in history] == ["warm_up", "warm_up", "warm_up", "train"]
+
+
+def test_a_score_that_no_fold_has_is_nan_with_its_spread() -> None:
+    nan = float("nan")
+    mean = mean_record([epoch(1, 0.5, val_f1=nan), epoch(1, 0.7, val_f1=0.1)])
+    assert np.isnan([mean.scores["val_f1"], mean.scores["val_f1_std"]]).all()
+    assert mean.scores["val_accuracy_std"] == pytest.approx(statistics.stdev([0.5, 0.7]))
+
+
 def test_a_single_record_is_given_as_it_is() -> None:
     record = epoch(1, 0.5)
     assert mean_record([record]) is record
