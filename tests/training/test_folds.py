@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import trial_config
+from tests.data.test_dataset import open_folders
+from tests.data.test_groups import videos
 from tests.results.made import epoch
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.dataset import open_data
@@ -49,6 +51,14 @@ def test_every_image_is_validated_on_once_and_the_test_split_stays(shapes: Path,
         assert (val.per_class(5) == 3).all()
         place = data.splits["train"].paths.index(train.paths[0])
         assert np.array_equal(train.images[0], data.splits["train"].images[place])
+
+
+def test_a_group_is_never_trained_and_validated_on_at_once(tmp_path: Path) -> None:
+    root = videos(tmp_path / "set", images=2)
+    data = open_folders(root, tmp_path / "cache", val=0.25, group={"pattern": "[a-z]+[0-9]"})
+    for part in fold_data(data, 3, seed=0):
+        train, val = ({path.split("_")[0] for path in part.splits[name].paths} for name in ("train", "val"))
+        assert (len(train), len(val), train & val) == (8, 4, set())
 
 
 def test_a_class_that_no_fold_could_be_trained_on_is_told(shapes: Path, cache_dir: Path) -> None:
