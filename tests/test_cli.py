@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from tests.conftest import trial_config
 from tests.data.malformed_data import MALFORMED, MalformedData
+from tests.data.test_groups import videos
 from tests.space.malformed_spaces import MALFORMED_SPACES, MalformedSpace
 from tune_cnn import cli
 from tune_cnn.results.records import TrialFolder
@@ -157,6 +158,21 @@ def test_a_crop_larger_than_the_image_is_refused_before_anything_starts(
     assert outcome.code == 2
     assert "on images of 48 px" in outcome.err
     assert "on images of 96 px" not in outcome.err
+
+
+@pytest.mark.parametrize("folds", [20, {"choice": [None, 3, 20]}], ids=["fixed", "searched"])
+def test_more_folds_than_groups_are_refused_before_anything_starts(folds: Any, tmp_path: Path, tune_cnn: Any) -> None:
+    root = videos(tmp_path / "set", images=2)
+    data = {"kind": "folders", "root": str(root), "splits": {"val": 0.2, "group": {"pattern": "[a-z]+[0-9]"}}}
+    model = {"backbone": "resnet18", "weights": "none"}
+    write_yaml(
+        tmp_path / "space.yaml", {"name": "made", "data": data, "image": {"px": 32}, "model": model, "folds": folds}
+    )
+    for command in ("check", "search"):
+        outcome = tune_cnn(command, tmp_path / "space.yaml")
+        assert outcome.code == 2
+        assert outcome.err == "folds: 20 folds of 12 groups leave some empty; write folds: 12 at most\n"
+    assert not (tmp_path / "runs" / "made" / "run.json").exists()
 
 
 def test_what_the_audit_finds_is_shown_and_listed(tmp_path: Path, shapes: Path, tune_cnn: Any) -> None:

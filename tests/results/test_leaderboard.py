@@ -1,8 +1,10 @@
 from dataclasses import replace
 
+import pytest
+
 from tests.results.made import epoch, trial
 from tune_cnn.results.leaderboard import epoch_rows, leaderboard_columns, leaderboard_rows, ranked
-from tune_cnn.results.records import TrialFacts
+from tune_cnn.results.records import State, TrialFacts
 
 
 def test_the_best_epoch_ranks_a_trial_not_its_last() -> None:
@@ -53,6 +55,11 @@ def test_a_run_without_trials_has_tables_without_rows() -> None:
     assert leaderboard_columns([])[0] == "rank"
 
 
+@pytest.mark.parametrize("measures", [("val_accuracy",), ("val_accuracy", "-seconds")], ids=["one", "two"])
+def test_no_trials_have_no_rows_whatever_is_measured(measures: tuple[str, ...]) -> None:
+    assert leaderboard_rows([], measures) == []
+
+
 def test_with_several_measures_the_front_is_marked() -> None:
     good, cheap, neither, failed = (
         replace(trial(number, epochs=(epoch(1, score),)), facts=TrialFacts(size, size, 1.0, 0, 1, "cpu"))
@@ -63,6 +70,23 @@ def test_with_several_measures_the_front_is_marked() -> None:
     assert {row["trial"]: row["front"] for row in rows} == {0: True, 1: True, 2: False, 3: False}
     columns = leaderboard_columns(rows)
     assert columns.index("front") == columns.index("seconds") + 1
+
+
+@pytest.mark.parametrize(
+    ("cost", "marked"),
+    [
+        pytest.param("-seconds", {"complete": True, "stopped": False, "running": False}, id="seconds"),
+        pytest.param("-epochs", {"complete": True, "stopped": False, "running": False}, id="epochs"),
+        pytest.param("-parameters", {"complete": True, "stopped": True, "running": False}, id="parameters"),
+    ],
+)
+def test_a_trial_that_was_cut_short_is_not_on_the_front_for_it(cost: str, marked: dict[State, bool]) -> None:
+    facts = {state: TrialFacts(size, size, 1.0, 0, 1, "cpu") for state, size in zip(marked, (300, 200, 1), strict=True)}
+    complete = trial(0, epochs=(epoch(1, 0.5), epoch(2, 0.6)))
+    stopped = trial(1, state="stopped", epochs=(epoch(1, 0.5),))
+    running = trial(2, state="running", epochs=(epoch(1, 0.5),))
+    records = [replace(record, facts=facts[record.state]) for record in (complete, stopped, running)]
+    assert {row["state"]: row["front"] for row in leaderboard_rows(records, ("val_accuracy", cost))} == marked
 
 
 def test_with_one_measure_there_is_no_front() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -113,6 +114,26 @@ def test_columns_without_a_value_are_left_out() -> None:
     text = shown(leaderboard_table(top_rows([trial(0, epochs=(epoch(1, 0.5),))])))
     assert "test_accuracy" not in text
     assert "score" in text
+
+
+@pytest.mark.parametrize("name", ["accuracy", "miou"])
+def test_the_test_score_of_either_task_is_shown(name: str) -> None:
+    [row] = top_rows([trial(0, epochs=(epoch(1, 0.5),), test={"loss": 1.0, name: 0.4321})])
+    text = shown(leaderboard_table([row]))
+    assert (f"test_{name}" in text, "0.4321" in text, text.count("test_")) == (True, True, 1)
+
+
+def test_the_spread_over_the_folds_stands_beside_the_score() -> None:
+    folds, single = trial(0, epochs=(epoch(1, 0.5, val_accuracy_std=0.025),)), trial(1, epochs=(epoch(1, 0.4),))
+    assert [row["score"] for row in top_rows([single, folds], ("val_accuracy",))] == ["0.5000 ± 0.0250", 0.4]
+
+
+def test_with_several_measures_the_front_is_shown() -> None:
+    best, beaten = (replace(trial(number, epochs=(epoch(1, 0.9 - number),)), peak_memory_mb=1.0) for number in (0, 1))
+    rows = top_rows([beaten, best], ("val_accuracy", "-peak_memory_mb"))
+    assert [(row["trial"], row["front"]) for row in rows] == [(0, "yes"), (1, "")]
+    assert "front" in shown(leaderboard_table(rows))
+    assert "front" not in shown(leaderboard_table(top_rows([best, beaten], ("val_accuracy",))))
 
 
 def test_no_trials_give_an_empty_table() -> None:

@@ -345,6 +345,7 @@ def test_the_canonical_space_reads_back_as_the_same_search(tmp_path: Path) -> No
         pytest.param({"search__trials": 99}, True, id="more-trials"),
         pytest.param({"search__hours": 2.0}, True, id="another-time-limit"),
         pytest.param({"search__concurrent": 2}, True, id="another-concurrency"),
+        pytest.param({"search__finals": {"top": 2}}, True, id="finals-added"),
         pytest.param({"data__root": "moved"}, True, id="moved-data"),
         pytest.param({"search__seed": 1}, False, id="another-seed"),
         pytest.param({"search__metric": "-val_loss"}, False, id="another-metric"),
@@ -354,6 +355,23 @@ def test_the_canonical_space_reads_back_as_the_same_search(tmp_path: Path) -> No
 )
 def test_the_digest_tells_another_search_from_a_longer_one(change: dict[str, Any], same: bool, tmp_path: Path) -> None:
     assert (space_of(tmp_path, **change).digest() == space_of(tmp_path).digest()) is same
+
+
+@pytest.mark.parametrize(
+    ("folds", "all_of_them"),
+    [
+        pytest.param(None, (), id="none"),
+        pytest.param(5, (5,), id="fixed"),
+        pytest.param({"choice": [None, 5, 3]}, (3, 5), id="choice"),
+        pytest.param({"range": [2, 8], "step": 3}, (2, 5, 8), id="range"),
+    ],
+)
+def test_every_number_of_folds_is_listed(folds: Any, all_of_them: tuple[int, ...], tmp_path: Path) -> None:
+    assert space_of(tmp_path, folds=folds).folds == all_of_them
+
+
+def test_a_space_that_says_nothing_of_folds_has_none(tmp_path: Path) -> None:
+    assert space_of(tmp_path).folds == ()
 
 
 # --- options with names of their own --------------------------------------------------------------------------------

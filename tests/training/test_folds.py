@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import trial_config
+from tests.data.test_dataset import open_folders
+from tests.data.test_groups import videos
 from tests.results.made import epoch
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.dataset import open_data
@@ -49,6 +51,14 @@ def test_every_image_is_validated_on_once_and_the_test_split_stays(shapes: Path,
         assert (val.per_class(5) == 3).all()
         place = data.splits["train"].paths.index(train.paths[0])
         assert np.array_equal(train.images[0], data.splits["train"].images[place])
+
+
+def test_a_group_is_never_trained_and_validated_on_at_once(tmp_path: Path) -> None:
+    root = videos(tmp_path / "set", images=2)
+    data = open_folders(root, tmp_path / "cache", val=0.25, group={"pattern": "[a-z]+[0-9]"})
+    for part in fold_data(data, 3, seed=0):
+        train, val = ({path.split("_")[0] for path in part.splits[name].paths} for name in ("train", "val"))
+        assert (len(train), len(val), train & val) == (8, 4, set())
 
 
 def test_a_class_that_no_fold_could_be_trained_on_is_told(shapes: Path, cache_dir: Path) -> None:
@@ -119,6 +129,34 @@ def test_folds_are_stopped_by_their_mean_alone(shapes: Path, cache_dir: Path, tm
     training = {"epochs": 6, "stop_patience_epochs": 1, "optimizer": {"kind": "sgd", "lr": 1e-9}}
     history = run(config_of(shapes, training=training), tmp_path, cache_dir)
     assert len(history) == 2, "nothing is learned: the second epoch ends it"
+
+
+@pytest.mark.parametrize("killed_after", [None, 2], ids=["in-one-go", "going-on-after-a-kill"])
+def test_the_warm_up_of_folds_does_not_count_against_their_patience(
+    killed_after: int | None, shapes: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    still = {"epochs": 6, "stop_patience_epochs": 1, "optimizer": {"kind": "sgd", "lr": 1e-9}}
+    config = config_of(shapes, training={**still, "warm_up": {"epochs": 3}})
+
+    class KilledError(Exception):
+        pass
+
+    def kill(record: EpochRecord, *_rest: object) -> None:
+        if record.epoch == killed_after:
+            raise KilledError
+
+    if killed_after:
+        with pytest.raises(KilledError):
+            run(config, tmp_path, cache_dir, on_epoch=kill)
+    history = run(config, tmp_path, cache_dir)
+    assert [record.phase for record in history] == ["warm_up", "warm_up", "warm_up", "train"]
+
+
+def test_a_score_that_no_fold_has_is_nan_with_its_spread() -> None:
+    nan = float("nan")
+    mean = mean_record([epoch(1, 0.5, val_f1=nan), epoch(1, 0.7, val_f1=0.1)])
+    assert np.isnan([mean.scores["val_f1"], mean.scores["val_f1_std"]]).all()
+    assert mean.scores["val_accuracy_std"] == pytest.approx(statistics.stdev([0.5, 0.7]))
 
 
 def test_a_single_record_is_given_as_it_is() -> None:

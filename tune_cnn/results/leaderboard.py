@@ -10,6 +10,9 @@ from tune_cnn.results.records import FACTS, LEADERBOARD_HEAD, TrialRecord
 
 Row = dict[str, Any]
 
+# What a trial has more of the longer it runs: of one that was cut short it says nothing.
+_GROWING = ("seconds", "epochs")
+
 
 def ranked(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Order by the best epoch's score; the earlier of equals first, trials without a score last."""
@@ -27,12 +30,14 @@ def leaderboard_rows(records: Iterable[TrialRecord], measures: Sequence[str] = (
     Args:
         records: of the trials.
         measures: columns, with a `-` where lower is better; with two or more, the column `front` marks the trials that
-            no other beats in all of them.
+            no other beats in all of them. A running trial is never marked, nor a stopped one by seconds or epochs,
+            which it is only low in because it was cut short.
     """
     rows = [_row(rank, record) for rank, record in enumerate(ranked(records), start=1)]
     if len(measures) < 2:
         return rows
-    front = on_front(np.array([[_measured(row, *one) for one in signed(measures)] for row in rows], float))
+    values = [[_measured(row, *one) for one in signed(measures)] for row in rows]
+    front = on_front(np.array(values, float).reshape(-1, len(measures)))
     return [{**row, "front": bool(marked)} for row, marked in zip(rows, front, strict=True)]
 
 
@@ -60,7 +65,9 @@ def epoch_columns(rows: Sequence[Row]) -> list[str]:
 
 
 def _measured(row: Row, sign: float, name: str) -> float:
-    value = row.get(name) if row["score"] is not None else None
+    known = row["score"] is not None and row["state"] != "running"
+    whole = row["state"] == "complete" or name not in _GROWING
+    value = row.get(name) if known and whole else None
     return float("nan") if value is None else sign * float(value)
 
 

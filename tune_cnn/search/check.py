@@ -8,6 +8,7 @@ from rich.table import Table
 from tune_cnn.data.audit import audit_data
 from tune_cnn.data.dataset import ImageData, open_data, summary
 from tune_cnn.data.findings import FINDING_COLUMNS, Audit
+from tune_cnn.data.folds import fold_data
 from tune_cnn.results.display import line
 from tune_cnn.results.tables import write_asked
 from tune_cnn.space.lint import lint
@@ -32,6 +33,7 @@ def check_space(space: Space, console: Console, *, cache_dir: Path, csv_file: Pa
     )
     data = open_data(config.data, config.image, cache_dir=cache_dir)
     _print_data(data, console)
+    check_folds(space, data, seed=config.data.splits.seed)
     audit = audit_data(data)
     for text in (*audit.facts, *doubts(space, data, audit)):
         console.print(line(text), soft_wrap=True)
@@ -41,6 +43,16 @@ def check_space(space: Space, console: Console, *, cache_dir: Path, csv_file: Pa
     elif audit.findings:
         console.print(line(f"{len(audit.findings)} findings; --csv FILE lists them"), soft_wrap=True)
     console.print(line(f"{space.path}: fine"), soft_wrap=True)
+
+
+def check_folds(space: Space, data: ImageData, *, seed: int) -> None:
+    """Deal the images into every number of folds that a trial may be given, so that no trial fails for it.
+
+    Raises:
+        DataError: they cannot be dealt so; of several numbers the highest is told.
+    """
+    for folds in reversed(space.folds):
+        fold_data(data, folds, seed=seed)
 
 
 def doubts(space: Space, data: ImageData, audit: Audit) -> list[str]:

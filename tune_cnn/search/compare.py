@@ -118,7 +118,8 @@ def _rows(run: RecordedRun, *, named: bool, best_per: str | None) -> Iterable[tu
     """Give each trial's row with all columns, and its short one."""
     values = values_of(run, best_per) if best_per else {}
     metric = run.search.ranked_by
-    for row, short in zip(leaderboard_rows(run.trials, run.search.measures), top_rows(run.trials), strict=True):
+    measures = run.search.measures
+    for row, short in zip(leaderboard_rows(run.trials, measures), top_rows(run.trials, measures), strict=True):
         of_run, of_run_short = (
             ({"run": name, "metric": metric} if named else {}) for name in (str(run.folder.path), run.folder.path.name)
         )

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from tune_cnn.results.display import line
 from tune_cnn.results.finals import Final
-from tune_cnn.results.leaderboard import ranked
-from tune_cnn.results.records import TrialRecord
+from tune_cnn.results.leaderboard import leaderboard_rows, ranked
+from tune_cnn.results.records import EpochRecord, TrialRecord
 from tune_cnn.search.session import SearchSession
 
 
@@ -121,22 +121,38 @@ def values_text(values: Mapping[str, object]) -> str:
     return " ".join(f"{_last_name(name)}={_short(value)}" for name, value in values.items())
 
 
-def top_rows(records: Iterable[TrialRecord]) -> list[dict[str, object]]:
-    """Give the rows of a short leaderboard, best first."""
+def top_rows(records: Iterable[TrialRecord], measures: Sequence[str] = ()) -> list[dict[str, object]]:
+    """Give the rows of a short leaderboard, best first.
+
+    Args:
+        records: of the trials.
+        measures: of the search; the first one's spread over folds stands beside the score, and with two or more the
+            column `front` marks the trials that no other beats in all of them.
+    """
+    known = list(records)
+    front = {row["trial"]: row.get("front") for row in leaderboard_rows(known, measures)}
     return [
         {
             "rank": rank if record.best else None,
             "trial": record.trial,
             "state": record.state,
-            "score": record.best and record.best.score,
+            "score": record.best and _with_spread(record.best, measures),
+            "front": {None: None, True: "yes", False: ""}[front[record.trial]],
             "test_accuracy": record.test.get("accuracy"),
+            "test_miou": record.test.get("miou"),
             "best_epoch": record.best and record.best.epoch,
             "epochs": len(record.epochs),
             "seconds": round(record.seconds, 1),
             "values": values_text(record.values),
         }
-        for rank, record in enumerate(ranked(records), start=1)
+        for rank, record in enumerate(ranked(known), start=1)
     ]
+
+
+def _with_spread(best: EpochRecord, measures: Sequence[str]) -> float | str:
+    """Give an epoch's score; of folds as a text with their standard deviation."""
+    std = best.scores.get(f"{measures[0].removeprefix('-')}_std") if measures else None
+    return best.score if std is None else f"{best.score:.4f} ± {std:.4f}"
 
 
 def _last_name(dotted: str) -> str:

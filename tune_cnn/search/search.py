@@ -25,7 +25,7 @@ from tune_cnn.results.display import place
 from tune_cnn.results.records import RunFolder
 from tune_cnn.results.tables import write_csv
 from tune_cnn.search import runner
-from tune_cnn.search.check import doubts
+from tune_cnn.search.check import check_folds, doubts
 from tune_cnn.search.conclusion import conclude
 from tune_cnn.search.finals import FinalsSession
 from tune_cnn.search.places import SearchPlaces
@@ -61,6 +61,7 @@ def search(
             space.tree_of(space.defaults()).tree, seed=space.search.seed, cpu_threads=1, weights_file=None
         )
         data = open_data(default.data, default.image, cache_dir=places.cache_dir)
+        check_folds(space, data, seed=default.data.splits.seed)
         weights = {pair: _weights(pair, places) for pair in backbones}
         _claim(places.run, space, data, weights, command)
         study = Study.open(places.run.study, space.search, defaults=space.defaults())

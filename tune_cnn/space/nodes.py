@@ -6,7 +6,7 @@ from typing import Any
 
 from tune_cnn.config_faults import shown
 from tune_cnn.config_shape import Location, Scalar
-from tune_cnn.space.domains import Choice, Parameter, written
+from tune_cnn.space.domains import Choice, IntRange, Parameter, written
 
 Suggest = Callable[[Parameter], Scalar]
 
@@ -118,6 +118,24 @@ def parameters(node: Node) -> Iterator[Parameter]:
             yield node.parameter
             for inner in node.options:
                 yield from parameters(inner)
+
+
+def every_value(node: Node) -> Iterator[Scalar]:
+    """All values that a scalar or a whole number may take, over all branches.
+
+    Raises:
+        TypeError: it is a section, a list or a range of fractions, whose values cannot be listed.
+    """
+    match node:
+        case Fixed():
+            yield node.value
+        case Searched(parameter=Parameter(domain=IntRange(low, high, _, step))):
+            yield from range(low, high + 1, step)
+        case Searched(parameter=Parameter(domain=Choice())):
+            for inner in node.options:
+                yield from every_value(inner)
+        case _:
+            raise TypeError(f"{node.source}: the values cannot be listed")
 
 
 def plain(node: Node) -> Any:

@@ -29,14 +29,14 @@ from tune_cnn.space.checks import (
 from tune_cnn.space.domains import Choice, FloatRange, IntRange, Parameter
 from tune_cnn.space.expressions import read_tree
 from tune_cnn.space.faults import Faults
-from tune_cnn.space.nodes import Drawn, Fixed, Named, Suggest, draw, parameters, plain
+from tune_cnn.space.nodes import Drawn, Fixed, Named, Suggest, draw, every_value, parameters, plain
 from tune_cnn.space.overrides import with_override, with_value
 from tune_cnn.yaml_files import Document, read_yaml
 
 __all__ = ["Choice", "Drawn", "FloatRange", "IntRange", "Parameter", "Space", "read_space"]
 
 # What may differ between the start of a search and its continuation.
-_NOT_IN_DIGEST = ("trials", "hours", "concurrent")
+_NOT_IN_DIGEST = ("trials", "hours", "concurrent", "finals")
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,12 @@ class Space:
         """The folder of the images, absolute."""
         data = self.root.children["data"]
         return self.base_dir / Path(str(_fixed(data, "root"))).expanduser()
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """Every number of folds that a trial may be given, ascending; empty if none has folds."""
+        node = self.root.children.get("folds")
+        return tuple(sorted({value for value in (every_value(node) if node else ()) if isinstance(value, int)}))
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -120,7 +126,7 @@ class Space:
         }
 
     def digest(self) -> str:
-        """SHA-256 over all that makes this search another search: not its budget, not where the images lie."""
+        """SHA-256 over all that makes this search another search: not its budget, its finals, where images lie."""
         tree = self.canonical()
         tree["search"] = {name: value for name, value in tree["search"].items() if name not in _NOT_IN_DIGEST}
         tree["data"] = {name: value for name, value in tree["data"].items() if name != "root"}

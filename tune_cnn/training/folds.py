@@ -8,11 +8,13 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from tune_cnn.results.records import EpochRecord
 from tune_cnn.training.baseline import LinearBaseline
 from tune_cnn.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tune_cnn.training.loop import Epoch, Training, evaluate
-from tune_cnn.training.plan import EarlyStopping
+from tune_cnn.training.plan import WARM_UP, EarlyStopping
 
 AnyTraining = Training | LinearBaseline
 
@@ -25,7 +27,8 @@ class Run:
 
         Args:
             trainings: one; or one per fold, which do not stop early by themselves.
-            stop_patience_epochs: after how many epochs without a better mean folds are stopped; None never.
+            stop_patience_epochs: after how many epochs without a better mean folds are stopped, once all of them are
+                through their warm-up; None never.
         """
         self.trainings = tuple(trainings)
         self._patience = stop_patience_epochs
@@ -51,7 +54,7 @@ class Run:
             return
         stopping = EarlyStopping(self._patience)
         for record in self.history:
-            stopping.update(record.epoch, record.score)
+            self._take_in(stopping, record)
         waiting = [one.epochs() for one in self.trainings]
         while not stopping.exhausted:
             epoch = len(self.history) + 1
@@ -61,7 +64,7 @@ class Run:
             known = [part for part in parts if part is not None]
             record = mean_record([part.record for part in known])
             counts = sum((part.val_confusion for part in known[1:]), known[0].val_confusion)
-            yield Epoch(record, counts, stopping.update(epoch, record.score))
+            yield Epoch(record, counts, self._take_in(stopping, record))
 
     def save(self, folder: Path) -> None:
         """Write the state after the last epoch. A kill may leave folds one epoch apart; `epochs` evens them out."""
@@ -77,6 +80,13 @@ class Run:
         for training, checkpoint in zip(self.trainings, checkpoints, strict=True):
             training.resume(checkpoint)
         return True
+
+    def _take_in(self, stopping: EarlyStopping, record: EpochRecord) -> bool:
+        """Take in an epoch's mean; True if it is the best so far. Nothing is waited for while a fold still warms up."""
+        is_best = stopping.update(record.epoch, record.score)
+        if any(one.history[record.epoch - 1].phase == WARM_UP for one in self.trainings):
+            stopping.begin(self._patience)
+        return is_best
 
     def _places(self, folder: Path) -> list[Path]:
         if len(self.trainings) == 1:
@@ -118,6 +128,7 @@ def mean_record(records: Sequence[EpochRecord]) -> EpochRecord:
 def _mean_scores(folds: Sequence[Mapping[str, float]]) -> dict[str, float]:
     means = {name: statistics.fmean(fold[name] for fold in folds) for name in folds[0]}
     for name in [name for name in means if name.startswith("val_")]:
-        means[f"{name}_std"] = statistics.stdev(fold[name] for fold in folds)
+        # Not statistics.stdev, which raises where a score is NaN.
+        means[f"{name}_std"] = float(np.std([fold[name] for fold in folds], ddof=1))
         means |= {f"{name}_fold_{number}": fold[name] for number, fold in enumerate(folds, start=1)}
     return means
