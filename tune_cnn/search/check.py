@@ -58,6 +58,8 @@ def check_folds(space: Space, data: ImageData, *, seed: int) -> None:
 def doubts(space: Space, data: ImageData, audit: Audit) -> list[str]:
     """Give every warning about the space and its data, a line each, with its id."""
     train, val = (len(data.splits[name].labels) for name in ("train", "val"))
+    if space.folds:  # each image is validated on, in its own fold
+        val += train
     found = [(warning.id, warning.text) for warning in lint(space, train_images=train, val_images=val)]
     found += [("data", text) for text in data.warnings]
     return [f"warning [{name}]: {text}" for name, text in [*found, *audit.warnings]]
