@@ -345,6 +345,7 @@ def test_the_canonical_space_reads_back_as_the_same_search(tmp_path: Path) -> No
         pytest.param({"search__trials": 99}, True, id="more-trials"),
         pytest.param({"search__hours": 2.0}, True, id="another-time-limit"),
         pytest.param({"search__concurrent": 2}, True, id="another-concurrency"),
+        pytest.param({"search__finals": {"top": 2}}, True, id="finals-added"),
         pytest.param({"data__root": "moved"}, True, id="moved-data"),
         pytest.param({"search__seed": 1}, False, id="another-seed"),
         pytest.param({"search__metric": "-val_loss"}, False, id="another-metric"),

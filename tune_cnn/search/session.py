@@ -83,7 +83,14 @@ class SearchSession:
         self.records = {record.trial: record for record in study.records()}
         self.ended_here = 0
         """Trials that ended under this driver."""
-        self.budget = Budget(space.search, seconds_before=study.seconds(), clock=clock)
+        with_finals = space.search.finals is not None
+        self.budget = Budget(
+            space.search,
+            seconds_before=study.seconds(),
+            clock=clock,
+            reserved_before=study.reserved() if with_finals else 0.0,
+            finals_begun=study.finals_begun() if with_finals else None,
+        )
         self._study, self._event, self._clock = study, on_event, clock
         self.jobs = Jobs(space, run, weights_files=weights_files, data=data)
         self._asha = Asha(space.search.asha) if space.search.asha else None
@@ -154,8 +161,8 @@ class SearchSession:
         self.ended_here += 1
         record = self.records[number]
         self._alike.count(record.reason if record.state == "failed" else "")
-        self._note_seconds(force=True)
         self._reserve(live.job)
+        self._note_seconds(force=True)
         self._shelve()
         self.write_tables(force=not self.running)
         self._event(f"trial {number} {_ending(record)}")
@@ -266,6 +273,7 @@ class SearchSession:
         now = self._clock()
         if force or now >= self._seconds_due:
             self._study.note_seconds(self.budget.spent_seconds)
+            self._study.note_reserved(self.budget.reserved_seconds)
             self._seconds_due = now + _SECONDS_BETWEEN_NOTES
 
     def _shelve(self) -> None:

@@ -36,7 +36,7 @@ from tune_cnn.yaml_files import Document, read_yaml
 __all__ = ["Choice", "Drawn", "FloatRange", "IntRange", "Parameter", "Space", "read_space"]
 
 # What may differ between the start of a search and its continuation.
-_NOT_IN_DIGEST = ("trials", "hours", "concurrent")
+_NOT_IN_DIGEST = ("trials", "hours", "concurrent", "finals")
 
 
 @dataclass(frozen=True)
