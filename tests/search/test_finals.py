@@ -1,6 +1,7 @@
 """The finals without Ray: every repeat is a real training of a tiny network, in a plain loop."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -8,11 +9,13 @@ import pytest
 
 from tests.results.made import epoch, trial
 from tests.search.driving import drive, epoch_of, facts_of, made_space, open_session
+from tune_cnn.config import TrialConfig
+from tune_cnn.files import point_to
 from tune_cnn.results.effective import write_effective
 from tune_cnn.results.records import RunFolder, TrialFolder
 from tune_cnn.search.bridge import DIED, Session
 from tune_cnn.search.final_scores import score_finals, verdict
-from tune_cnn.search.finalists import finalists, finals_seconds
+from tune_cnn.search.finalists import finalists, finals_seconds, repeats_of
 from tune_cnn.search.finals import FinalsSession
 from tune_cnn.search.jobs import Job
 from tune_cnn.search.session import SearchSession
@@ -46,6 +49,13 @@ def run_jobs(session: Session, cache_dir: Path, most: int = 100) -> None:
         folder = TrialFolder(job.folder)
         run_trial(job.config, folder, metric="val_accuracy", cache_dir=cache_dir, on_epoch=tell)
         session.on_end(number, None)
+
+
+@pytest.fixture
+def made_config(tmp_path: Path) -> TrialConfig:
+    """A config of nine epochs."""
+    space = made_space(tmp_path)
+    return space.config(space.tree_of(space.defaults()).tree, seed=0, cpu_threads=1, weights_file=None)
 
 
 @pytest.fixture(scope="module")
@@ -150,16 +160,31 @@ def test_of_trials_with_equal_values_only_one_comes_into_the_finals() -> None:
     ("config", "at_once", "seconds"),
     [
         pytest.param(None, 1, 0.0, id="no-finals"),
-        pytest.param(FinalsConfig(top=2, repeats=3), 1, 6 * 10 * 1.1, id="one-by-one"),
-        pytest.param(FinalsConfig(top=2, repeats=3), 4, 2 * 10 * 1.1, id="four-at-a-time"),
+        pytest.param(FinalsConfig(top=2, repeats=3), 1, 6 * 9 * 1.1, id="one-by-one"),
+        pytest.param(FinalsConfig(top=2, repeats=3), 4, 2 * 9 * 1.1, id="four-at-a-time"),
     ],
 )
 def test_the_time_of_the_finals_is_estimated_from_the_trials(
-    config: FinalsConfig | None, at_once: int, seconds: float
+    config: FinalsConfig | None, at_once: int, seconds: float, made_config: TrialConfig
 ) -> None:
     records = [trial(0, epochs=(epoch(1, 0.5), epoch(2, 0.6)))]  # a second per epoch
-    assert finals_seconds(config, records, epochs=10, at_once=at_once) == pytest.approx(seconds)
-    assert finals_seconds(config, [], epochs=10, at_once=at_once) == 0.0
+    assert finals_seconds(config, records, lambda _trial: made_config, at_once) == pytest.approx(seconds)
+    assert finals_seconds(config, [], lambda _trial: made_config, at_once) == 0.0
+
+
+def test_a_final_takes_no_folds_and_a_fitted_head_no_epochs(made_config: TrialConfig) -> None:
+    folded = made_config.model_copy(update={"folds": 5})
+    config = FinalsConfig(top=1, repeats=1)
+    trained = trial(0, epochs=(epoch(1, 0.5),))
+    fitted = trial(0, epochs=(replace(epoch(1, 0.5), phase="fit"),))
+    assert finals_seconds(config, [trained], lambda _trial: folded, 1) == pytest.approx(9 / 5 * 1.1)
+    assert finals_seconds(config, [fitted], lambda _trial: made_config, 1) == pytest.approx(1.1)
+
+
+def test_what_is_fitted_at_once_is_repeated_once() -> None:
+    config = FinalsConfig(repeats=3)
+    assert repeats_of(trial(0, epochs=(replace(epoch(1, 0.5), phase="fit"),)), config) == 1
+    assert repeats_of(trial(0, epochs=(epoch(1, 0.5),)), config) == 3
 
 
 def test_the_time_of_the_finals_is_taken_from_the_budget_beforehand(tmp_path: Path) -> None:
@@ -287,3 +312,21 @@ def test_what_is_kept_for_the_finals_outlives_the_driver(tmp_path: Path) -> None
     again = open_session(made_space(tmp_path, overrides=overrides), RunFolder(tmp_path / "run"), clock=lambda: 0.0)
     assert kept > 0
     assert again.budget.reserved_seconds == pytest.approx(kept, abs=1e-3)
+
+
+def test_finals_train_on_the_whole_training_split_without_folds(tmp_path: Path) -> None:
+    session = searched_in(tmp_path, "folds=3")
+    assert proposed(made_finals(session)).config.folds is None
+
+
+def test_best_stays_the_winner_of_the_finals_while_it_would_be_in_them_again(tmp_path: Path) -> None:
+    session = searched_in(tmp_path)
+    run, space = session.run, session.space
+    for number in (0, 5):
+        run.final(number, 1).best.mkdir(parents=True)
+    point_to(run.best, run.final(0, 1).best)
+    open_session(space, run)
+    assert run.best.resolve() == run.final(0, 1).best.resolve()
+    point_to(run.best, run.final(5, 1).best)
+    open_session(space, run)
+    assert run.best.resolve().is_relative_to(run.path / "trials"), "no trial of this search is number 5"

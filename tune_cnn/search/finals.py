@@ -13,7 +13,7 @@ from tune_cnn.results.records import EpochRecord, RunFolder, TrialFacts, TrialFo
 from tune_cnn.results.trial_files import delete_checkpoint
 from tune_cnn.search.bridge import DIED
 from tune_cnn.search.budget import Budget
-from tune_cnn.search.finalists import finalists
+from tune_cnn.search.finalists import finalists, repeats_of
 from tune_cnn.search.jobs import Job, Jobs
 from tune_cnn.search.mismatch import mismatch
 from tune_cnn.search.session import Event, Live
@@ -70,7 +70,12 @@ class FinalsSession:
         self._ended = study.finals()
         # The first repeat of each goes before the second of any: should time run out, all have been tried alike.
         turns = range(1, config.repeats + 1)
-        self.heats = tuple(Heat(record.trial, repeat) for repeat in turns for record in self.finalists)
+        self.heats = tuple(
+            Heat(record.trial, repeat)
+            for repeat in turns
+            for record in self.finalists
+            if repeat <= repeats_of(record, config)
+        )
         self._waiting = [heat for heat in self.heats if heat.key not in self._ended]
         self._running: dict[int, tuple[Heat, Live]] = {}
         self._peaks: dict[int, float] = {}
