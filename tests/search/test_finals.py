@@ -145,7 +145,17 @@ def test_a_repeat_that_fails_is_left_out_and_told(
     assert told[-1] == "final of trial 0, repeat 1, failed: DivergedError: epoch 1  [1/2]"
     run_jobs(finals, cache_dir)
     score_finals(finals, task="classification", metric="-val_loss", data_root=None, cache_dir=cache_dir, seed=0)
-    assert pd.read_csv(run.finals).repeats.tolist() == [1]
+    rows = pd.read_csv(run.finals)
+    assert (rows.repeats.tolist(), rows.failed.tolist()) == ([1], [1])
+    (scored,) = run.path.glob("finals/*/outcomes.npz")
+    notes: list[str] = []
+    given = {"task": "classification", "metric": "-val_loss", "data_root": None, "cache_dir": cache_dir, "seed": 0}
+    (scored.parent / "best" / "model.safetensors").unlink()
+    assert score_finals(finals, **given, note=notes.append).finals, "what was looked at once is kept"  # type: ignore[arg-type]
+    scored.unlink()
+    assert not score_finals(finals, **given, note=notes.append).finals  # type: ignore[arg-type]
+    (line,) = notes
+    assert line.startswith("final of trial 0, repeat 2, could not be scored: ")
 
 
 def test_of_trials_with_equal_values_only_one_comes_into_the_finals() -> None:
