@@ -340,3 +340,13 @@ def test_best_stays_the_winner_of_the_finals_while_it_would_be_in_them_again(tmp
     point_to(run.best, run.final(5, 1).best)
     open_session(space, run)
     assert run.best.resolve().is_relative_to(run.path / "trials"), "no trial of this search is number 5"
+
+
+def test_a_checkpoint_that_a_kill_left_of_an_ended_repeat_is_deleted(tmp_path: Path) -> None:
+    session = searched_in(tmp_path)
+    finals = made_finals(session)
+    job = proposed(finals)
+    finals.on_end(job.number, "DivergedError: epoch 1")
+    TrialFolder(job.folder).last.mkdir()
+    made_finals(session)
+    assert not TrialFolder(job.folder).last.exists()
