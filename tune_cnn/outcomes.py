@@ -1,6 +1,8 @@
 """What a saved model answers to each image of a split: what intervals and paired comparisons are computed from."""
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,12 +45,13 @@ def outcomes_of(folder: Path, *, data_root: Path | None, splits: Sequence[str], 
             preprocessing=(card.mean, card.std),
             device=best_device(),
         )
-        found[name] = _outcomes(model, batches, len(card.classes))
+        images = hashlib.sha256("\n".join(map(str, data.splits[name].paths)).encode()).hexdigest()
+        found[name] = replace(_outcomes(model, batches, len(card.classes)), images=images)
     return found
 
 
 @torch.inference_mode()
-def _outcomes(model: Network, batches: Batches, classes: int) -> Outcomes:
+def _outcomes(model: Network, batches: Batches, classes: int) -> ImageAnswers | ImageCounts:
     counts: list[NDArray[np.int64]] = []
     true: list[NDArray[np.int64]] = []
     predicted: list[NDArray[np.int64]] = []

@@ -1,9 +1,13 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tests.results.made import epoch, trial
 from tune_cnn.results.finals import Finalist, Repeat, finals_rows, judge
-from tune_cnn.results.intervals import ImageAnswers
+from tune_cnn.results.intervals import ImageAnswers, ImageCounts
+from tune_cnn.results.outcome_files import read_outcomes, write_outcomes
 from tune_cnn.results.records import TrialFacts
 from tune_cnn.results.scores import Counts
 
@@ -64,6 +68,51 @@ def test_without_a_test_split_there_are_no_test_columns() -> None:
     (row,) = finals_rows(judge([finalist(0, (150,))], accuracy, seed=0), "accuracy")
     assert not [name for name in row if name.startswith("test_")]
     assert np.isnan(row["val_accuracy_std"])
+
+
+def test_a_configuration_with_a_failed_repeat_stands_behind_the_whole_ones() -> None:
+    finals = judge([replace(finalist(0, (190, 190)), failed=1), finalist(1, (100, 100))], accuracy, seed=0)
+    assert [(row["trial"], row["failed"]) for row in finals_rows(finals, "accuracy")] == [(1, 0), (0, 1)]
+
+
+def test_test_differences_are_to_the_winner_on_validation() -> None:
+    better_on_test = finalist(0, (100, 104), test=(200, 200))
+    first, second = judge([better_on_test, finalist(1, (180, 184), test=(100, 100))], accuracy, seed=0)
+    assert first.test
+    assert second.test
+    assert (first.test.to_best.low, first.test.to_best.high) == (0, 0)
+    assert second.test.to_best.low > 0
+
+
+def test_a_row_tells_what_repeats_cost() -> None:
+    made = finalist(0, (100, 100))
+    costs = ((1.0, 50.0, 3.0), (2.0, 60.0, 2.0))
+    repeats = tuple(Repeat(one.seed, one.val, None, *cost) for one, cost in zip(made.repeats, costs, strict=True))
+    (row,) = finals_rows(judge([replace(made, repeats=repeats)], accuracy, seed=0), "accuracy")
+    assert (row["seconds"], row["peak_memory_mb"], row["ms_per_image"]) == (1.5, 60.0, 2.0)
+
+
+def test_repeats_on_other_images_are_not_compared() -> None:
+    repeats = tuple(Repeat(seed, replace(answers(100), images=name), None) for seed, name in enumerate("ab"))
+    with pytest.raises(ValueError, match="other images"):
+        judge([replace(finalist(0, (100,)), repeats=repeats)], accuracy, seed=0)
+
+
+def test_outcomes_come_back_as_they_were_kept(tmp_path: Path) -> None:
+    each = ImageCounts(np.arange(8).reshape(2, 2, 2), "cd")
+    write_outcomes(tmp_path / "outcomes.npz", {"val": replace(answers(5), images="ab"), "test": each})
+    found = read_outcomes(tmp_path / "outcomes.npz")
+    assert found
+    assert [found[split].images for split in ("val", "test")] == ["ab", "cd"]
+    assert accuracy(found["val"].counts(np.arange(IMAGES))) == 5 / IMAGES
+    assert (found["test"].counts(np.arange(2)) == each.counts(np.arange(2))).all()
+
+
+@pytest.mark.parametrize("text", [pytest.param(None, id="missing"), pytest.param(b"PK\x03\x04cut", id="cut-short")])
+def test_damaged_outcomes_are_no_outcomes(text: bytes | None, tmp_path: Path) -> None:
+    if text:
+        (tmp_path / "outcomes.npz").write_bytes(text)
+    assert read_outcomes(tmp_path / "outcomes.npz") is None
 
 
 def test_no_finalists_give_no_rows() -> None:

@@ -53,3 +53,12 @@ def test_deleting_weights_spares_the_rest(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_tidy(tmp_path: Path) -> None:
     tidy(TrialFolder(tmp_path / "nowhere"))
     delete_weights(TrialFolder(tmp_path / "nowhere"))
+
+
+def test_what_a_kill_left_in_a_folds_checkpoint_is_deleted(tmp_path: Path) -> None:
+    folder = TrialFolder(tmp_path)
+    (folder.last / "fold-2").mkdir(parents=True)
+    (folder.last / "fold-2" / ".state.json.xy.part").write_text("{")
+    (folder.last / "fold-2" / "state.json").write_text("{}")
+    tidy(folder)
+    assert [file.name for file in (folder.last / "fold-2").iterdir()] == ["state.json"]

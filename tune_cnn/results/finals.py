@@ -21,6 +21,10 @@ class Repeat:
     val: Outcomes
     test: Outcomes | None
     """None where the data have no test split."""
+    seconds: float | None = None
+    """In epochs; None, as for the two below, where it is not known."""
+    peak_memory_mb: float | None = None
+    ms_per_image: float | None = None
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Finalist:
     """The trial of the search that it comes from."""
     repeats: tuple[Repeat, ...]
     """At least one."""
+    failed: int = 0
+    """How many repeats more there were that gave no score."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Standing:
     within: Interval
     """95 % of the mean over the repeats."""
     to_best: Interval
-    """95 % of the paired difference to the best mean of the split; zero for the best itself."""
+    """95 % of the paired difference to the configuration with the best validation mean; zero for that one itself."""
 
     @property
     def mean(self) -> float:
@@ -69,7 +75,8 @@ class Final:
 def judge(finalists: Sequence[Finalist], score: Score, *, seed: int) -> list[Final]:
     """Put finalists in order: those that cannot be told from the best, cheapest first, then the others by their mean.
 
-    The cheapest is the one with the fewest parameters; among equals the higher validation mean goes first.
+    The cheapest is the one with the fewest parameters; among equals the higher validation mean goes first. Those of
+    which a repeat failed stand behind all others: what came through may be the lucky part.
 
     Args:
         finalists: each with its repeats on the same validation (and test) images in the same order.
@@ -81,9 +88,11 @@ def judge(finalists: Sequence[Finalist], score: Score, *, seed: int) -> list[Fin
     """
     if not finalists:
         return []
-    val = _standings({each.trial.trial: [one.val for one in each.repeats] for each in finalists}, score, seed)
+    vals = {each.trial.trial: [one.val for one in each.repeats] for each in finalists}
+    best = _best(finalists, score)
+    val = _standings(vals, score, seed, best)
     tests = {each.trial.trial: [one.test for one in each.repeats if one.test is not None] for each in finalists}
-    test = _standings(tests, score, seed) if all(tests.values()) else {}
+    test = _standings(tests, score, seed, best) if all(tests.values()) else {}
     tied = {number for number, standing in val.items() if standing.to_best.includes_zero()}
     finals = [
         Final(each, val[each.trial.trial], test.get(each.trial.trial), tied=each.trial.trial in tied and len(tied) > 1)
@@ -102,9 +111,15 @@ def finals_rows(finals: Sequence[Final], metric: str) -> list[dict[str, Any]]:
     return [_row(rank, final, metric) for rank, final in enumerate(finals, start=1)]
 
 
-def _standings(repeats: Mapping[int, Sequence[Outcomes]], score: Score, seed: int) -> dict[int, Standing]:
+def _best(finalists: Sequence[Finalist], score: Score) -> int:
+    """Give the trial with the highest validation mean, of those with all their repeats if there are any."""
+    whole = [each for each in finalists if not each.failed] or finalists
+    means = {each.trial.trial: np.mean([_whole(one.val, score) for one in each.repeats]) for each in whole}
+    return max(means, key=lambda number: (means[number], -number))
+
+
+def _standings(repeats: Mapping[int, Sequence[Outcomes]], score: Score, seed: int, best: int) -> dict[int, Standing]:
     values = {number: tuple(_whole(one, score) for one in each) for number, each in repeats.items()}
-    best = max(values, key=lambda number: (np.mean(values[number]), -number))
     drawn = resampled(repeats, score, seed=seed)
     return {
         number: Standing(
@@ -120,10 +135,10 @@ def _whole(outcomes: Outcomes, score: Score) -> float:
     return score(outcomes.counts(np.arange(len(outcomes))))
 
 
-def _place(final: Final, *, among_best: bool) -> tuple[bool, float, float, int]:
+def _place(final: Final, *, among_best: bool) -> tuple[bool, bool, float, float, int]:
     facts = final.finalist.trial.facts
     parameters = float(facts.parameters) if facts and among_best else 0.0
-    return not among_best, parameters, -final.val.mean, final.finalist.trial.trial
+    return final.finalist.failed > 0, not among_best, parameters, -final.val.mean, final.finalist.trial.trial
 
 
 def _row(rank: int, final: Final, metric: str) -> dict[str, Any]:
@@ -133,14 +148,26 @@ def _row(rank: int, final: Final, metric: str) -> dict[str, Any]:
         "trial": trial.trial,
         "tie": final.tied,
         "repeats": len(final.finalist.repeats),
+        "failed": final.finalist.failed,
         **_columns(f"val_{metric}", final.val),
     }
     if final.test:
         row |= _columns(f"test_{metric}", final.test)
     if trial.facts:
         row |= {name: getattr(trial.facts, name) for name in FACTS if hasattr(trial.facts, name)}
+    row |= _costs(final.finalist.repeats)
     row["seeds"] = " ".join(str(one.seed) for one in final.finalist.repeats)
     return row | dict(trial.values)
+
+
+def _costs(repeats: Sequence[Repeat]) -> dict[str, float | None]:
+    """Give the mean seconds of a repeat, the highest memory and the fastest pass; None where none is known."""
+    seconds = [one.seconds for one in repeats if one.seconds is not None]
+    return {
+        "seconds": float(np.mean(seconds)) if seconds else None,
+        "peak_memory_mb": max((one.peak_memory_mb for one in repeats if one.peak_memory_mb is not None), default=None),
+        "ms_per_image": min((one.ms_per_image for one in repeats if one.ms_per_image is not None), default=None),
+    }
 
 
 def _columns(name: str, standing: Standing) -> dict[str, float]:

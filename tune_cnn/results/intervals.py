@@ -25,6 +25,10 @@ Score = Callable[[Counts], float]
 class Outcomes(Protocol):
     """What a model answered to each of N images, in an order that is the same for all models."""
 
+    @property
+    def images(self) -> str:
+        """A digest of the images' paths in their order; empty where it is not known."""
+
     def __len__(self) -> int:
         """N."""
 
@@ -39,6 +43,7 @@ class ImageAnswers:
     true: NDArray[np.int64]
     predicted: NDArray[np.int64]
     classes: int
+    images: str = ""
 
     def __len__(self) -> int:
         return len(self.true)
@@ -55,6 +60,7 @@ class ImageCounts:
     """Counts of each image's pixels, (N, C, C)."""
 
     each: Counts
+    images: str = ""
 
     def __len__(self) -> int:
         return len(self.each)
@@ -98,11 +104,13 @@ def resampled(
         For each configuration (resamples,) scores; those at one place were computed on the same images.
 
     Raises:
-        ValueError: the outcomes are not of equally many images, or there are none.
+        ValueError: the outcomes are not of the same images, or of none.
     """
     sizes = {len(outcomes) for each in repeats.values() for outcomes in each}
     if len(sizes) != 1 or 0 in sizes:
         raise ValueError(f"outcomes of {sorted(sizes)} images; all repeats must answer the same images, one at least")
+    if len({outcomes.images for each in repeats.values() for outcomes in each}) > 1:
+        raise ValueError("outcomes of other images, though equally many; all repeats must answer the same images")
     (images,) = sizes
     rng = np.random.default_rng(seed)
     scores = {number: np.empty(resamples) for number in repeats}

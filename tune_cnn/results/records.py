@@ -140,6 +140,11 @@ class TrialFolder:
         return self.path / "best"
 
     @property
+    def outcomes(self) -> Path:
+        """What a model of the finals answered to each image."""
+        return self.path / "outcomes.npz"
+
+    @property
     def pictures(self) -> Path:
         """Predictions over the best, the median and the worst test image; for segmentation."""
         return self.path / "pictures"

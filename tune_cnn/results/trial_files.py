@@ -28,7 +28,7 @@ def new_best(folder: TrialFolder, epoch: int) -> Iterator[Path]:
 
 def tidy(folder: TrialFolder) -> None:
     """Delete what a kill left: half-written files, and models that `best` does not name. Nobody may be writing."""
-    for each in (folder.path, folder.last):
+    for each in (folder.path, folder.last, *folder.last.glob("fold-*")):
         sweep(each)
     _delete_unnamed(folder)
 

@@ -32,11 +32,11 @@ def conclude(
         if not record.test and session.run.trial(record.trial).best.exists():
             _score_on_test(session, record.trial, places, screen)
     session.write_tables()
-    rows = top_rows(session.records.values())[: session.space.search.keep]
+    rows = top_rows(session.records.values(), session.space.search.measures)[: session.space.search.keep]
     screen.console.print(leaderboard_table(rows))
     facts = {"leaderboard": place(places.run.leaderboard)}
     if finals:
-        judged = _judged(session, finals, places, task)
+        judged = _judged(session, finals, places, screen, task)
         screen.console.print(leaderboard_table(finals_top_rows(judged.finals, judged.score_name)))
         screen.note(verdict(judged))
         facts["finals"] = place(places.run.finals)
@@ -48,7 +48,7 @@ def conclude(
         raise SearchError("no trial gave a score; see error.txt in the trials' folders")
 
 
-def _judged(session: SearchSession, finals: FinalsSession, places: SearchPlaces, task: Task) -> Judged:
+def _judged(session: SearchSession, finals: FinalsSession, places: SearchPlaces, screen: Screen, task: Task) -> Judged:
     search = session.space.search
     return score_finals(
         finals,
@@ -57,6 +57,7 @@ def _judged(session: SearchSession, finals: FinalsSession, places: SearchPlaces,
         data_root=session.space.data_root,
         cache_dir=places.cache_dir,
         seed=search.seed,
+        note=screen.note,
     )
 
 

@@ -1,14 +1,16 @@
 """The end of the finals: score every repeat, put the configurations in order, say which cannot be told apart."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tune_cnn.config import Task
+from tune_cnn.errors import DataError, RunFolderError
 from tune_cnn.files import point_to
 from tune_cnn.outcomes import outcomes_of
 from tune_cnn.results.finals import Final, Finalist, Repeat, finals_rows, judge
-from tune_cnn.results.intervals import Score
+from tune_cnn.results.intervals import Outcomes, Score
+from tune_cnn.results.outcome_files import read_outcomes, write_outcomes
 from tune_cnn.results.scores import Counts, segmentation_scores, split_scores
 from tune_cnn.results.tables import write_csv
 from tune_cnn.search.finals import FinalsSession, Heat
@@ -24,7 +26,14 @@ class Judged:
 
 
 def score_finals(
-    session: FinalsSession, *, task: Task, metric: Metric, data_root: Path | None, cache_dir: Path, seed: int
+    session: FinalsSession,
+    *,
+    task: Task,
+    metric: Metric,
+    data_root: Path | None,
+    cache_dir: Path,
+    seed: int,
+    note: Callable[[str], None] = lambda _text: None,
 ) -> Judged:
     """Score all repeats that ended well, write finals.csv, and let `best` name the best repeat of the winner.
 
@@ -37,16 +46,24 @@ def score_finals(
         data_root: where the images are now.
         cache_dir: where decoded images are kept.
         seed: of the bootstrap.
+        note: told a line for each repeat whose model cannot be scored; it counts as failed.
 
     Returns:
         The configurations with at least one repeat that did not fail; none if there are none.
+
+    Raises:
+        DataError: the repeats were trained on different images and cannot be compared.
     """
     name = _counted(metric, task).removeprefix("val_")
-    finals = judge(_finalists(session, data_root, cache_dir), _score(task, name), seed=seed)
+    scored = _scored(session, data_root, cache_dir, note)
+    try:
+        finals = judge(_finalists(session, scored), _score(task, name), seed=seed)
+    except ValueError as error:
+        raise DataError(f"{session.run.finals}: the finals cannot be compared: {error}") from error
     rows = finals_rows(finals, name)
     write_csv(session.run.finals, list(dict.fromkeys(column for row in rows for column in row)), rows)
     if finals:
-        point_to(session.run.best, _best_repeat(session, finals[0].finalist.trial.trial).folder(session.run).best)
+        _show_winner(session, finals[0].finalist.trial.trial, scored)
     return Judged(finals, name)
 
 
@@ -55,28 +72,63 @@ def verdict(judged: Judged) -> str:
     if len(judged.finals) < 2:
         return "the finals compared nothing: fewer than two configurations have a score"
     first, *_ = judged.finals
+    failed = [
+        f"trial {each.finalist.trial.trial} {each.finalist.failed}" for each in judged.finals if each.finalist.failed
+    ]
+    lost = f"; repeats that failed: {', '.join(failed)}" if failed else ""
     tied = [final.finalist.trial.trial for final in judged.finals if final.tied]
     if tied:
-        return (
-            f"trials {_listed(tied)} cannot be told apart on the validation images; the cheapest of them stands first"
-        )
-    return f"trial {first.finalist.trial.trial} is better than the others by more than chance"
+        alike = f"trials {_listed(tied)} cannot be told apart on the validation images"
+        return f"{alike}; the cheapest of them stands first{lost}"
+    if failed and any(each.val.mean > first.val.mean for each in judged.finals):
+        return f"trial {first.finalist.trial.trial} stands first among those with all their repeats{lost}"
+    return f"trial {first.finalist.trial.trial} is better than the others by more than chance{lost}"
 
 
-def _finalists(session: FinalsSession, data_root: Path | None, cache_dir: Path) -> list[Finalist]:
-    repeats: dict[int, list[Repeat]] = {}
+def _scored(
+    session: FinalsSession, data_root: Path | None, cache_dir: Path, note: Callable[[str], None]
+) -> dict[Heat, Repeat]:
+    """Score every repeat that ended well, once; a damaged or missing model costs its own repeat only."""
+    scored: dict[Heat, Repeat] = {}
     for heat, outcome in session.outcomes().items():
         if outcome["failure"]:
             continue
-        model = heat.folder(session.run).best
-        found = outcomes_of(model, data_root=data_root, splits=["val", "test"], cache_dir=cache_dir)
-        repeats.setdefault(heat.trial, []).append(Repeat(outcome["seed"], found["val"], found.get("test")))
-    return [Finalist(record, tuple(repeats[record.trial])) for record in session.finalists if record.trial in repeats]
+        try:
+            found = _outcomes(session, heat, data_root, cache_dir)
+        except RunFolderError as error:
+            note(f"final of trial {heat.trial}, repeat {heat.repeat}, could not be scored: {error}")
+            continue
+        costs = {name: outcome.get(name) for name in ("seconds", "peak_memory_mb", "ms_per_image")}
+        scored[heat] = Repeat(outcome["seed"], found["val"], found.get("test"), **costs)
+    return scored
 
 
-def _best_repeat(session: FinalsSession, trial: int) -> Heat:
-    ended = {heat: each for heat, each in session.outcomes().items() if heat.trial == trial and not each["failure"]}
-    return max(ended, key=lambda heat: (ended[heat]["score"], -heat.repeat))
+def _outcomes(session: FinalsSession, heat: Heat, data_root: Path | None, cache_dir: Path) -> Mapping[str, Outcomes]:
+    folder = heat.folder(session.run)
+    if (kept := read_outcomes(folder.outcomes)) is not None:
+        return kept
+    found = outcomes_of(folder.best, data_root=data_root, splits=["val", "test"], cache_dir=cache_dir)
+    write_outcomes(folder.outcomes, found)
+    return found
+
+
+def _finalists(session: FinalsSession, scored: Mapping[Heat, Repeat]) -> list[Finalist]:
+    found = []
+    for record in session.finalists:
+        repeats = tuple(repeat for heat, repeat in scored.items() if heat.trial == record.trial)
+        ended = sum(heat.trial == record.trial for heat in session.outcomes())
+        if repeats:
+            found.append(Finalist(record, repeats, failed=ended - len(repeats)))
+    return found
+
+
+def _show_winner(session: FinalsSession, trial: int, scored: Mapping[Heat, Repeat]) -> None:
+    """Let `best` name the winner's best repeat of those whose models are still there."""
+    ended = session.outcomes()
+    there = [heat for heat in scored if heat.trial == trial and heat.folder(session.run).best.exists()]
+    if there:
+        heat = max(there, key=lambda heat: (ended[heat]["score"], -heat.repeat))
+        point_to(session.run.best, heat.folder(session.run).best)
 
 
 def _counted(metric: Metric, task: Task) -> Metric:

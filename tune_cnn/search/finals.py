@@ -11,7 +11,9 @@ from typing import Any
 from tune_cnn.config import TrialConfig
 from tune_cnn.results.records import EpochRecord, RunFolder, TrialFacts, TrialFolder, TrialRecord
 from tune_cnn.results.trial_files import delete_checkpoint
-from tune_cnn.search.finalists import finalists
+from tune_cnn.search.bridge import DIED
+from tune_cnn.search.budget import Budget
+from tune_cnn.search.finalists import finalists, repeats_of
 from tune_cnn.search.jobs import Job, Jobs
 from tune_cnn.search.mismatch import mismatch
 from tune_cnn.search.session import Event, Live
@@ -38,7 +40,7 @@ class Heat:
 
 
 class FinalsSession:
-    """Proposes every repeat of the best configurations that the study does not hold yet."""
+    """Proposes every repeat of the best configurations that the study does not hold yet, while the budget lasts."""
 
     def __init__(
         self,
@@ -48,6 +50,7 @@ class FinalsSession:
         study: Study,
         run: RunFolder,
         *,
+        budget: Budget,
         on_event: Event = lambda _text: None,
     ) -> None:
         """Take up the finals, new or interrupted.
@@ -58,55 +61,106 @@ class FinalsSession:
             jobs: makes jobs with images and weights where they lie now.
             study: keeps what has ended.
             run: the folder of the search.
-            on_event: told a line whenever a repeat begins or ends.
+            budget: the time that search and finals share.
+            on_event: told a line whenever a repeat begins or ends, and once if the time runs out.
         """
         self.run = run
         self.finalists = finalists(records, config.top)
-        self._jobs, self._study, self._event = jobs, study, on_event
+        self._jobs, self._study, self._budget, self._event = jobs, study, budget, on_event
         self._ended = study.finals()
-        heats = (Heat(record.trial, repeat) for record in self.finalists for repeat in range(1, config.repeats + 1))
-        self.heats = tuple(heats)
+        # The first repeat of each goes before the second of any: should time run out, all have been tried alike.
+        turns = range(1, config.repeats + 1)
+        self.heats = tuple(
+            Heat(record.trial, repeat)
+            for repeat in turns
+            for record in self.finalists
+            if repeat <= repeats_of(record, config)
+        )
         self._waiting = [heat for heat in self.heats if heat.key not in self._ended]
         self._running: dict[int, tuple[Heat, Live]] = {}
+        self._peaks: dict[int, float] = {}
+        self._told_late = False
+        for heat in self.heats:
+            if heat.key in self._ended:  # a kill may have come between noting the end and deleting
+                delete_checkpoint(heat.folder(run))
+        self._tell_if_late()
 
     @property
     def over(self) -> bool:
-        """Whether nothing is left to be trained."""
-        return not self._waiting
+        """Whether nothing more will be trained."""
+        return not self._waiting or self._late
 
     def propose(self) -> Job | None:
-        """Give the next repeat to train; None when all have been given."""
-        if not self._waiting:
+        """Give the next repeat to train; None when all have been given or the time is spent."""
+        self._tell_if_late()
+        if self.over:
             return None
         heat = self._waiting.pop(0)
         number = self.heats.index(heat)
         asked = load_model(self.run.trial(heat.trial).config, TrialConfig)
         job = self._jobs.repeat(asked, number, heat.folder(self.run), seed_step=heat.repeat)
         write_yaml(heat.folder(self.run).config, job.config.model_dump(mode="json"))
-        self._running[number] = (heat, Live(job))
-        self._event(f"final of trial {heat.trial}, repeat {heat.repeat}, begins")
+        self._running[number] = (heat, Live(job, epochs=self._study.final_epochs(heat.key)))
+        self._tell(heat, "begins")
         return job
 
-    def on_epoch(self, number: int, epoch: EpochRecord, facts: TrialFacts, _peak_memory_mb: float | None) -> bool:
-        """Take in an epoch; True unless the live objects differ from what was handed out."""
+    def on_epoch(self, number: int, epoch: EpochRecord, facts: TrialFacts, peak_memory_mb: float | None) -> bool:
+        """Take in an epoch; True unless the live objects differ from what was handed out.
+
+        A repeat that was interrupted tells of its past again; only what is new can be held against its live objects.
+        """
         heat, live = self._running[number]
-        live.epochs = [*(past for past in live.epochs if past.epoch != epoch.epoch), epoch]
-        if not live.stop_reason and live.read_back != epoch.phase:
+        known = {past.epoch for past in live.epochs}
+        live.epochs = sorted(
+            [*(past for past in live.epochs if past.epoch != epoch.epoch), epoch], key=lambda past: past.epoch
+        )
+        self._peaks[number] = max(self._peaks.get(number, 0.0), peak_memory_mb or 0.0)
+        if epoch.epoch not in known and not live.stop_reason and live.read_back != epoch.phase:
             live.read_back = epoch.phase
             live.stop_reason = mismatch(live.job.config, heat.folder(self.run), epoch.phase, facts)
+        if not live.stop_reason:  # a fault that a kill made forget is found again
+            self._study.note_final_epoch(heat.key, epoch)
         return not live.stop_reason
 
     def on_end(self, number: int, failure: str | None) -> None:
         """Take in that a repeat has ended: of itself or with a failure in one line."""
         heat, live = self._running.pop(number)
         failure = failure or live.stop_reason or ("" if live.epochs else "ended without an epoch")
-        outcome = {"failure": failure, "seed": live.job.config.seed, "score": live.best_score}
-        self._study.note_final(heat.key, outcome)
+        outcome = {
+            "failure": failure,
+            "seed": live.job.config.seed,
+            "score": live.best_score,
+            "seconds": sum(epoch.seconds for epoch in live.epochs),
+            "peak_memory_mb": self._peaks.get(number) or None,
+            "ms_per_image": min((each.ms_per_image for each in live.epochs if each.ms_per_image), default=None),
+        }
         self._ended[heat.key] = outcome
-        delete_checkpoint(heat.folder(self.run))
-        ending = f"failed: {failure}" if failure else f"ended with {live.best_score:.4f}"
-        self._event(f"final of trial {heat.trial}, repeat {heat.repeat}, {ending}")
+        self._study.note_seconds(self._budget.spent_seconds)
+        if failure != DIED.reason:  # what killed it may be gone when the search goes on: then it goes on too
+            self._study.note_final(heat.key, outcome)
+            delete_checkpoint(heat.folder(self.run))
+        self._tell(heat, f"failed: {failure}" if failure else f"ended with {live.best_score:.4f}")
 
     def outcomes(self) -> Mapping[Heat, Mapping[str, Any]]:
-        """Give what is known of the repeats that have ended: failure (empty for none), seed and best score."""
+        """Give what is known of the repeats that have ended.
+
+        Returns:
+            failure (empty for none), seed, best score, seconds, peak_memory_mb and ms_per_image (None if unknown).
+        """
         return {heat: self._ended[heat.key] for heat in self.heats if heat.key in self._ended}
+
+    @property
+    def _late(self) -> bool:
+        return self._budget.whole_seconds_left == 0
+
+    def _tell_if_late(self) -> None:
+        if self._waiting and self._late and not self._told_late:
+            self._told_late = True
+            self._event(
+                f"the time budget is spent: {len(self._waiting)} of {len(self.heats)} repeats of the finals are left "
+                "out; write --hours N for more"
+            )
+
+    def _tell(self, heat: Heat, text: str) -> None:
+        standing = f"[{len(self.outcomes())}/{len(self.heats)}]"
+        self._event(f"final of trial {heat.trial}, repeat {heat.repeat}, {text}  {standing}")

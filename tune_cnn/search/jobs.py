@@ -38,7 +38,7 @@ class Jobs:
         return Job(number, config, self._run.trial(number).path, expected)
 
     def repeat(self, asked: TrialConfig, number: int, folder: TrialFolder, *, seed_step: int) -> Job:
-        """Give a job that trains the config of an earlier trial again.
+        """Give a job that trains the config of an earlier trial again, on the whole training split: without folds.
 
         Args:
             asked: as the trial's config.yaml has it.
@@ -49,7 +49,7 @@ class Jobs:
         data = asked.data.model_copy(update={"root": self._default.data.root})
         file = self._weights_files[asked.model.backbone_name, asked.model.weights]
         model = asked.model.model_copy(update={"weights_file": file and str(file)})
-        config = asked.model_copy(update={"data": data, "model": model, "seed": asked.seed + seed_step})
+        config = asked.model_copy(update={"data": data, "model": model, "seed": asked.seed + seed_step, "folds": None})
         return Job(number, config, folder.path, self._data if self._sees_the_same_files(config) else None)
 
     def _config(self, tree: Any) -> TrialConfig:

@@ -226,6 +226,7 @@ def _run(session: SearchSession, study: Study, places: SearchPlaces, screen: Scr
             session.write_tables()
             finals = _finals(session, study, screen)
         if finals and not finals.over:
+            _tell_if_short(session, screen)
             runner.run_jobs(finals, offered, metric=metric, cache_dir=cache_dir, scratch=scratch)
     return finals
 
@@ -235,7 +236,19 @@ def _finals(session: SearchSession, study: Study, screen: Screen) -> FinalsSessi
     config = session.space.search.finals
     if config is None or session.gave_up:
         return None
-    return FinalsSession(config, session.records.values(), session.jobs, study, session.run, on_event=screen.event)
+    study.note_finals_begun(session.space.search.trials, session.space.search.hours)
+    records, budget = session.records.values(), session.budget
+    return FinalsSession(config, records, session.jobs, study, session.run, budget=budget, on_event=screen.note)
+
+
+def _tell_if_short(session: SearchSession, screen: Screen) -> None:
+    """Say beforehand that the finals may not come to their end."""
+    asked, left = session.budget.reserved_seconds, session.budget.whole_seconds_left
+    if asked > left:
+        screen.note(
+            f"the finals are estimated at {asked / 3600:.2g} hours, but {left / 3600:.2g} are left: they may be cut "
+            "short; write --hours N for more"
+        )
 
 
 def _header(space: Space, default: TrialConfig, data: ImageData, *, weights: Mapping[str, str]) -> dict[str, str]:

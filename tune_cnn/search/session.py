@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tune_cnn.config import TrialConfig
 from tune_cnn.errors import MismatchError
 from tune_cnn.results.leaderboard import epoch_columns, epoch_rows, leaderboard_columns, leaderboard_rows
 from tune_cnn.results.records import EpochRecord, RunFolder, State, TrialFacts, TrialRecord
@@ -23,7 +24,7 @@ from tune_cnn.search.shelf import Shelf
 from tune_cnn.search.study import Study
 from tune_cnn.space.nodes import Drawn
 from tune_cnn.space.schema import Space
-from tune_cnn.yaml_files import write_yaml
+from tune_cnn.yaml_files import load_model, write_yaml
 
 # Tables are rewritten while the search runs, but never for more than this share of its time.
 _TABLE_TIME_SHARE = 0.05
@@ -83,12 +84,19 @@ class SearchSession:
         self.records = {record.trial: record for record in study.records()}
         self.ended_here = 0
         """Trials that ended under this driver."""
-        self.budget = Budget(space.search, seconds_before=study.seconds(), clock=clock)
+        with_finals = space.search.finals is not None
+        self.budget = Budget(
+            space.search,
+            seconds_before=study.seconds(),
+            clock=clock,
+            reserved_before=study.reserved() if with_finals else 0.0,
+            finals_begun=study.finals_begun() if with_finals else None,
+        )
         self._study, self._event, self._clock = study, on_event, clock
         self.jobs = Jobs(space, run, weights_files=weights_files, data=data)
         self._asha = Asha(space.search.asha) if space.search.asha else None
         self._alike = AlikeFailures()
-        self._shelf = Shelf(run, space.search.keep)
+        self._shelf = Shelf(run, space.search.keep, finals_top=space.search.finals.top if space.search.finals else 0)
         self._tables_due = 0.0
         self._most_at_once = 1
         self._seconds_due = 0.0
@@ -154,8 +162,8 @@ class SearchSession:
         self.ended_here += 1
         record = self.records[number]
         self._alike.count(record.reason if record.state == "failed" else "")
+        self._reserve()
         self._note_seconds(force=True)
-        self._reserve(live.job)
         self._shelve()
         self.write_tables(force=not self.running)
         self._event(f"trial {number} {_ending(record)}")
@@ -256,16 +264,20 @@ class SearchSession:
             changes["epochs"] = tuple(live.epochs)
         self.records[number] = replace(self.records[number], **changes)
 
-    def _reserve(self, job: Job) -> None:
+    def _reserve(self) -> None:
         """Keep time for the finals, by what trials have taken so far."""
-        records, epochs = list(self.records.values()), job.config.training.epochs
-        self.budget.reserve(finals_seconds(self.space.search.finals, records, epochs, self._most_at_once))
+        config, records = self.space.search.finals, list(self.records.values())
+        self.budget.reserve(finals_seconds(config, records, self._config_of, self._most_at_once))
+
+    def _config_of(self, number: int) -> TrialConfig:
+        return load_model(self.run.trial(number).config, TrialConfig)
 
     def _note_seconds(self, *, force: bool) -> None:
         """Keep the time that is spent, so that a kill forgets little of it."""
         now = self._clock()
         if force or now >= self._seconds_due:
             self._study.note_seconds(self.budget.spent_seconds)
+            self._study.note_reserved(self.budget.reserved_seconds)
             self._seconds_due = now + _SECONDS_BETWEEN_NOTES
 
     def _shelve(self) -> None:

@@ -31,6 +31,7 @@ _STATES: dict[TrialState, State] = {
     TrialState.RUNNING: "running",
 }
 _NAME, _EPOCH, _TEST, _SECONDS, _STOP, _FINAL = "search", "epoch", "test", "seconds", "stop", "final"
+_RESERVED, _FINAL_EPOCH, _FINALS_BEGUN = "reserved_seconds", "final_epoch", "finals_begun"
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
@@ -151,6 +152,38 @@ class Study:
     def seconds(self) -> float:
         """Give what `note_seconds` kept; 0 before the first time."""
         return float(self._study.user_attrs.get(_SECONDS, 0.0))
+
+    @_stored
+    def note_reserved(self, seconds: float) -> None:
+        """Keep how much time is left to the finals."""
+        self._study.set_user_attr(_RESERVED, round(seconds, 3))
+
+    @_stored
+    def reserved(self) -> float:
+        """Give what `note_reserved` kept; 0 before the first time."""
+        return float(self._study.user_attrs.get(_RESERVED, 0.0))
+
+    @_stored
+    def note_finals_begun(self, trials: int, hours: float | None) -> None:
+        """Keep with which budget the search was over when its finals began."""
+        self._study.set_user_attr(_FINALS_BEGUN, {"trials": trials, "hours": hours})
+
+    @_stored
+    def finals_begun(self) -> tuple[int, float | None] | None:
+        """Give the budget that `note_finals_begun` kept, trials and hours; None before the first time."""
+        kept = self._study.user_attrs.get(_FINALS_BEGUN)
+        return (int(kept["trials"]), kept["hours"]) if kept else None
+
+    @_stored
+    def note_final_epoch(self, key: str, epoch: EpochRecord) -> None:
+        """Keep an epoch of one training of the finals, under its key."""
+        self._study.set_user_attr(f"{_FINAL_EPOCH}:{key}:{epoch.epoch:05d}", epoch.as_json())
+
+    @_stored
+    def final_epochs(self, key: str) -> list[EpochRecord]:
+        """Give what `note_final_epoch` kept under a key, in the order of the epochs; empty before the first."""
+        prefix, kept = f"{_FINAL_EPOCH}:{key}:", self._study.user_attrs
+        return [EpochRecord.from_json(kept[name]) for name in sorted(kept) if name.startswith(prefix)]
 
     @_stored
     def note_final(self, key: str, outcome: Mapping[str, Any]) -> None:
