@@ -8,13 +8,15 @@ import pandas as pd
 import pytest
 
 from tests.results.made import epoch, trial
+from tests.results.test_finals import accuracy, finalist
 from tests.search.driving import drive, epoch_of, facts_of, made_space, open_session
 from tune_cnn.config import TrialConfig
 from tune_cnn.files import point_to
 from tune_cnn.results.effective import write_effective
+from tune_cnn.results.finals import judge
 from tune_cnn.results.records import RunFolder, TrialFolder
 from tune_cnn.search.bridge import DIED, Session
-from tune_cnn.search.final_scores import score_finals, verdict
+from tune_cnn.search.final_scores import Judged, score_finals, verdict
 from tune_cnn.search.finalists import finalists, finals_seconds, repeats_of
 from tune_cnn.search.finals import FinalsSession
 from tune_cnn.search.jobs import Job
@@ -350,3 +352,17 @@ def test_a_checkpoint_that_a_kill_left_of_an_ended_repeat_is_deleted(tmp_path: P
     TrialFolder(job.folder).last.mkdir()
     made_finals(session)
     assert not TrialFolder(job.folder).last.exists()
+
+
+@pytest.mark.parametrize(
+    ("right", "says"),
+    [
+        pytest.param(((180, 184), (100, 104)), "trial 0 is better than the others by more than chance", id="sure"),
+        pytest.param(((180,), (100,)), "one repeat tells nothing of the luck of its seed", id="one-repeat"),
+        pytest.param(((180, 184), (181, 183)), "trials 0 and 1 cannot be told apart", id="tie"),
+        pytest.param(((180, 184),), "the finals compared nothing", id="alone"),
+    ],
+)
+def test_the_verdict_claims_no_more_than_was_compared(right: tuple[tuple[int, ...], ...], says: str) -> None:
+    finals = judge([finalist(number, val) for number, val in enumerate(right)], accuracy, seed=0)
+    assert says in verdict(Judged(finals, "accuracy"))

@@ -82,7 +82,10 @@ def verdict(judged: Judged) -> str:
         return f"{alike}; the cheapest of them stands first{lost}"
     if failed and any(each.val.mean > first.val.mean for each in judged.finals):
         return f"trial {first.finalist.trial.trial} stands first among those with all their repeats{lost}"
-    return f"trial {first.finalist.trial.trial} is better than the others by more than chance{lost}"
+    winner = f"trial {first.finalist.trial.trial} is better than the others"
+    if any(len(each.finalist.repeats) < 2 for each in judged.finals):
+        return f"{winner} on these images, but one repeat tells nothing of the luck of its seed{lost}"
+    return f"{winner} by more than chance{lost}"
 
 
 def _scored(
