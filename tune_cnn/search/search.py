@@ -216,9 +216,7 @@ def _run(session: SearchSession, study: Study, places: SearchPlaces, screen: Scr
         return finals
     with runner.ray_running(places.address) as scratch:
         offered = runner.slots(search.per_trial, search.concurrent)
-        each = f"{offered.per_trial_cpus:g} CPUs and {offered.per_trial_gpus:g} GPUs"
-        there = f"{offered.cpus:g} CPUs and {offered.gpus:g} GPUs"
-        screen.lines({"running": f"{offered.concurrent} trials at a time, each on {each} of {there}"})
+        screen.lines({"running": offered.text})
         metric, cache_dir = search.ranked_by, places.cache_dir
         if not session.over:
             with screen.watching(session):
