@@ -11,6 +11,7 @@ begins at the cut.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tune_cnn.data.dataset import ImageData
 from tune_cnn.search.work import ModelKey, Work
 from tune_cnn.sections.training import TrainingConfig
 from tune_cnn.training.times import ImageTimes, ModelTimes
@@ -39,6 +40,12 @@ class Images:
     train: int
     val: int
     test: int = 0
+
+    @classmethod
+    def of(cls, data: ImageData) -> "Images":
+        """Count the images of an opened data set."""
+        counts = {name: len(split.labels) for name, split in data.splits.items()}
+        return cls(counts["train"], counts["val"], counts.get("test", 0))
 
     @property
     def all(self) -> int:

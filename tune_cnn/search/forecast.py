@@ -50,24 +50,31 @@ class Forecast:
     """Learns from epochs and ends of trials, and says what is left."""
 
     def __init__(
-        self, space: Space, counts: Images, *, measured: Costs | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        space: Space,
+        counts: Images,
+        *,
+        slots: int,
+        measured: Costs | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin with what is known before the first epoch.
 
         Args:
             space: what is searched.
             counts: how many images there are.
+            slots: trials at a time.
             measured: by `tune-cnn plan`; None if it was not called.
             clock: seconds that only go forward.
 
         Raises:
             SpaceFileError: the space names a backbone that there is not.
         """
-        self.slots = 1
-        """Trials at a time, as far as known."""
+        self.slots = slots
         self._search: SearchConfig = space.search
         self._pool = Pool.drawn(space, _DRAWS)
-        self._measured = measured is not None
+        self.measured = measured is not None
+        """Whether `tune-cnn plan` has measured what the space may draw."""
         self._costs = measured or _guessed(self._pool, counts)
         self._clock = clock
         self._ratios: dict[tuple[int, bool], list[float]] = defaultdict(list)
@@ -125,7 +132,7 @@ class Forecast:
     def _knows_enough(self) -> bool:
         """Whether there are measurements, or every slot has told of an epoch."""
         told = {trial for trial, _ in self._ratios}
-        return self._measured or len(told) >= min(self.slots, self._search.trials)
+        return self.measured or len(told) >= min(self.slots, self._search.trials)
 
     def _simulated(self, moment: Moment) -> float:
         prices = [self._corrected(work) for work in self._pool.works]
@@ -178,7 +185,8 @@ class Forecast:
 
     def _price(self, work: Work) -> Price:
         if work.model not in self._costs.models:  # of a mixture that the draws did not come to
-            nearest = min(self._costs.models, key=lambda key: (key.label != work.model.label, abs(key.px - work.model.px)))
+            asked = work.model
+            nearest = min(self._costs.models, key=lambda key: (key.label != asked.label, abs(key.px - asked.px)))
             work = replace(work, model=nearest, frozen_units=min(work.frozen_units, self._units(nearest)))
         return self._costs.price(work)
 

@@ -5,14 +5,17 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tune_cnn import machine
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import open_data
 from tune_cnn.errors import WeightsError
 from tune_cnn.search.check import check_folds
 from tune_cnn.search.cost import Costs, Images, Price
+from tune_cnn.search.known_times import keep_times
 from tune_cnn.search.measuring import Measured, Note, Pool, measure, trials_beside
 from tune_cnn.search.open_space import OpenedSpace
 from tune_cnn.search.simulate import Simulated, simulate
@@ -106,14 +109,12 @@ class Plan:
     """How much longer everything took than on a machine without other work."""
 
 
-def plan_search(
-    opened: OpenedSpace, *, cache_dir: Path, weights_dir: Path | None, run_dir: Path, note: Note
-) -> tuple[Plan, Costs]:
+def plan_search(opened: OpenedSpace, *, cache: Cache, weights_dir: Path | None, run_dir: Path, note: Note) -> Plan:
     """Measure, simulate, and say what a search of this space will cost on this machine. Trains nothing to an end.
 
     Args:
         opened: the space.
-        cache_dir: where decoded images are kept.
+        cache: where decoded images are kept, and what was measured, for the forecasts of searches.
         weights_dir: the user's folder of weights.
         run_dir: where the run folder would go; need not be there.
         note: told what is being done.
@@ -129,26 +130,27 @@ def plan_search(
     beside = trials_beside(offered)
     with kept_busy(default, beside) as wait:
         note("opening the images …")
-        data = open_data(default.data, default.image, cache_dir=cache_dir)
+        data = open_data(default.data, default.image, cache=cache)
         check_folds(space, data, seed=default.data.splits.seed)
-        missing = _missing_weights(opened, weights_dir, cache_dir)
+        missing = _missing_weights(opened, weights_dir, cache)
         if beside:
             note(f"waiting for {beside} processes that train beside what is timed, as the other trials will …")
         wait()
-        opening = _seconds_of(lambda: open_data(default.data, default.image, cache_dir=cache_dir))
-        measured = measure(pool, data, scratch=cache_dir, note=note)
-    counts = {name: len(split.labels) for name, split in data.splits.items()}
+        opening = _seconds_of(lambda: open_data(default.data, default.image, cache=cache))
+        measured = measure(pool, data, scratch=_made(cache.folder), note=note)
     costs = Costs(
         models=measured.models,
         images=measured.images,
-        counts=Images(counts["train"], counts["val"], counts.get("test", 0)),
+        counts=Images.of(data),
         begin_seconds=opening + _ROUND_TRIP_SECONDS,
         start_seconds=START_SECONDS,
         decoded_px=(default.image.px,),
         decoding_threads=min(8, machine.usable_cpus()),
     )
+    with suppress(OSError):  # then searches do without
+        keep_times(cache.folder, space, offered, costs)
     note("simulating searches …")
-    return _planned(space, pool, costs, measured, offered, cache_dir, run_dir, missing), costs
+    return _planned(space, pool, costs, measured, offered, cache.folder, run_dir, missing)
 
 
 def _planned(
@@ -292,14 +294,14 @@ def _notes(measured: Measured) -> list[str]:
     ]
 
 
-def _missing_weights(opened: OpenedSpace, weights_dir: Path | None, cache_dir: Path) -> list[str]:
+def _missing_weights(opened: OpenedSpace, weights_dir: Path | None, cache: Cache) -> list[str]:
     """Say which weights a search would not find; the times do not depend on them."""
     from tune_cnn.models.weights import resolve_weights
 
     missing = []
     for backbone, weights in opened.backbones:
         try:
-            resolve_weights(backbone, weights, weights_dir=weights_dir, cache_dir=cache_dir)
+            resolve_weights(backbone, weights, weights_dir=weights_dir, cache_dir=cache.folder)
         except WeightsError as error:
             missing += [f"weights: {fault}" for fault in error.faults]
     return missing
@@ -341,6 +343,11 @@ def free_gb(folder: Path) -> float:
     """Say how much is free on the disk of a folder, which need not be there yet."""
     there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     return shutil.disk_usage(there).free / 1e9
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _gpus() -> int:
