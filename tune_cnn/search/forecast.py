@@ -1,20 +1,20 @@
 """How long a search will still take: the plan's model, corrected by what trials really take. No torch, no Ray.
 
 Before anything ran, prices come from the measurements of `tune-cnn plan`, if it was called for this space on this
-machine, else from guesses that only say how configurations compare. Every epoch that a trial tells of corrects the
-prices of configurations, those most that are like its own. Then some searches are simulated from where this one stands.
+machine, else from guesses that only say how configurations compare. Every epoch that a trial tells of corrects them.
+Then some searches are simulated from where this one stands.
 """
 
 import math
 import random
 import statistics
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tune_cnn.config import TrialConfig
 from tune_cnn.results.records import EpochRecord, TrialRecord
+from tune_cnn.search.correction import Correction
 from tune_cnn.search.cost import Costs, Images, Price
 from tune_cnn.search.guess import guessed_times
 from tune_cnn.search.measuring import Pool
@@ -29,8 +29,7 @@ _DRAWS = 200
 _SIMULATED = 9
 _SHARE_OF_TIME = 0.01
 """At most so much of the search's time goes into forecasts."""
-_OTHER_MODEL, _OTHER_POLICY, _DEPTH_SCALE, _WITHOUT_LIKE = 0.1, 0.6, 0.25, 0.5
-_MOST_OBSERVED = 100
+_LEAST_SECONDS_BETWEEN = 5.0
 _ROUND_TRIP_SECONDS = 0.5
 
 
@@ -77,20 +76,16 @@ class Forecast:
         """Whether `tune-cnn plan` has measured what the space may draw."""
         self._costs = measured or _guessed(self._pool, counts)
         self._clock = clock
-        self._ratios: dict[tuple[int, bool], list[float]] = defaultdict(list)
-        self._works: dict[tuple[int, bool], Work] = {}
+        self._correction = Correction()
         self._overheads: list[float] = []
         self._left: tuple[float, float] | None = None
         self._due = 0.0
 
     def on_epoch(self, trial: int, config: TrialConfig, epoch: EpochRecord) -> None:
         """Take in what an epoch took. One told twice counts twice, for no more than its own trial."""
-        warm_up = epoch.phase == WARM_UP
-        key = (trial, warm_up)
-        work = self._works.setdefault(key, _in_phase(work_of(config), warm_up=warm_up))
+        work = _in_phase(work_of(config), warm_up=epoch.phase == WARM_UP)
         said = self._price(work).train.seconds
-        if said > 0 and epoch.seconds > 0:
-            self._ratios[key].append(math.log(epoch.seconds / said))
+        self._correction.take_in(trial, epoch.phase, work, said_seconds=said, took_seconds=epoch.seconds)
 
     def on_end(self, seconds_besides_epochs: float) -> None:
         """Take in what a trial took besides its epochs, from the moment it was handed out."""
@@ -104,7 +99,7 @@ class Forecast:
         left = self._simulated(moment())
         ended = self._clock()
         self._left = (left, ended)
-        self._due = ended + (ended - started) / _SHARE_OF_TIME
+        self._due = ended + max(_LEAST_SECONDS_BETWEEN, (ended - started) / _SHARE_OF_TIME)
 
     @property
     def seconds_left(self) -> float | None:
@@ -131,8 +126,7 @@ class Forecast:
     @property
     def _knows_enough(self) -> bool:
         """Whether there are measurements, or every slot has told of an epoch."""
-        told = {trial for trial, _ in self._ratios}
-        return self.measured or len(told) >= min(self.slots, self._search.trials)
+        return self.measured or self._correction.trials >= min(self.slots, self._search.trials)
 
     def _simulated(self, moment: Moment) -> float:
         prices = [self._corrected(work) for work in self._pool.works]
@@ -161,7 +155,7 @@ class Forecast:
     def _corrected(self, work: Work) -> Price:
         """Price a configuration by what those like it have taken."""
         price = self._price(work)
-        warm, proper = (self._factor(_in_phase(work, warm_up=phase)) for phase in (True, False))
+        warm, proper = (self._correction.factor(_in_phase(work, warm_up=phase)) for phase in (True, False))
         begin = statistics.median(self._overheads) if self._overheads else price.begin_seconds
         saved = bool(self._overheads)  # what saving takes is within what trials take besides their epochs
         return replace(
@@ -173,16 +167,6 @@ class Forecast:
             save_best_seconds=0.0 if saved else price.save_best_seconds,
         )
 
-    def _factor(self, work: Work) -> float:
-        keys = list(self._ratios)[-_MOST_OBSERVED:]
-        observed = [(self._works[key], statistics.median(self._ratios[key])) for key in keys]
-        if not observed:
-            return 1.0
-        mean = statistics.fmean(ratio for _, ratio in observed)
-        weights = [likeness(work, other) for other, _ in observed]
-        total = sum(weight * ratio for weight, (_, ratio) in zip(weights, observed, strict=True))
-        return math.exp((total + _WITHOUT_LIKE * mean) / (sum(weights) + _WITHOUT_LIKE))
-
     def _price(self, work: Work) -> Price:
         if work.model not in self._costs.models:  # of a mixture that the draws did not come to
             asked = work.model
@@ -192,14 +176,6 @@ class Forecast:
 
     def _units(self, key: object) -> int:
         return next(work.units for work in self._pool.works if work.model == key)
-
-
-def likeness(one: Work, other: Work) -> float:
-    """Say how much one configuration's time tells of another's: 1 for the same, towards 0 the less they share."""
-    weight = 1.0 if one.model == other.model else _OTHER_MODEL
-    weight *= 1.0 if one.policy == other.policy else _OTHER_POLICY
-    apart = one.frozen_units / max(1, one.units) - other.frozen_units / max(1, other.units)
-    return weight * math.exp(-((apart / _DEPTH_SCALE) ** 2))
 
 
 def _in_phase(work: Work, *, warm_up: bool) -> Work:

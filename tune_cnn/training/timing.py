@@ -31,10 +31,10 @@ from tune_cnn.training.objective import Objective, objective_for
 from tune_cnn.training.schedule import build_optimizer, parameter_groups
 from tune_cnn.training.times import ImageTimes, ModelTimes, StepTime
 
-_SECONDS_EACH = 0.4
+_SECONDS_EACH = 0.3
 _MOST_REPEATS = 5
-_MOST_STEP_SECONDS = 0.7
-_BUDGET_SECONDS = 8.0
+_MOST_STEP_SECONDS = 0.4
+_BUDGET_SECONDS = 20.0
 _IMAGES = 8
 
 
@@ -75,7 +75,7 @@ class Watch:
         once()
         began, spent = time.perf_counter(), self.now()
         rows = [once()]
-        while len(rows) < _MOST_REPEATS and (len(rows) == 1 or time.perf_counter() - began < _SECONDS_EACH):
+        while len(rows) < _MOST_REPEATS and (len(rows) == 1 or self.now() - spent < _SECONDS_EACH):
             rows.append(once())
         self._spent += self.now() - spent
         self._wall += time.perf_counter() - began
@@ -238,8 +238,8 @@ def measure_model(
         classes: number of logits.
         depths: frozen units to time a step at; others are interpolated.
         batch_sizes: those that may be drawn: the smallest is used for all depths, the largest for the outer ones too.
-            Where a step would take longer than a second, fewer images stand for them. After some seconds what is left
-            is not measured, inner depths first.
+            Where a step would take longer than half a second, fewer images stand for them. After some seconds what is
+            left is not measured, inner depths first.
         scratch: a folder on the disk that checkpoints go to.
         watch: by whose clock the times are.
 
@@ -341,7 +341,7 @@ def _each(task: Callable[[], object], images: int, watch: Watch) -> float:
 
 
 def _affordable(batch_size: int, forward_seconds: float, least: int) -> int:
-    """Give the batch size, or as many images as a step of a second has room for."""
+    """Give the batch size, or as many images as a step of half a second has room for."""
     room = int(_MOST_STEP_SECONDS / (3 * forward_seconds)) if forward_seconds else batch_size
     return max(least, min(batch_size, room))
 
