@@ -72,3 +72,11 @@ def test_a_task_is_run_twice_at_least_after_it_was_warmed_up(threads: int) -> No
     assert watch.medians(once)[0] >= 2
     assert len(runs) >= 3
     assert watch.load >= 1
+
+
+def test_a_forward_pass_keeps_more_the_more_trains(shapes: Path) -> None:
+    timed = TimedModel(trial_config(shapes, model=NET, image={"px": 16}), 5)
+    all_trains, last_unit, head = (timed.saved_bytes(frozen) for frozen in (0, 1, 2))
+    assert all_trains > last_unit > head > 0
+    # Unit 2: its input, (4, 8, 8); the convolution's output, (8, 8, 8), for BatchNorm; and ReLU's, in four bytes each.
+    assert last_unit - head >= (4 + 8 + 8) * 8 * 8 * 4

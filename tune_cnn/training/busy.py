@@ -11,7 +11,6 @@ from typing import Any
 from tune_cnn.config import TrialConfig
 
 _READY_SECONDS = 120.0
-_END_SECONDS = 10.0
 _CLASSES = 10  # of no account for their time
 
 
@@ -27,10 +26,9 @@ def kept_busy(config: TrialConfig, processes: int) -> Iterator[Callable[[], None
         Waits until all of them train: starting takes seconds, in which something else can be done.
     """
     context = multiprocessing.get_context("spawn")  # a fork would share torch's threads and a GPU's context
-    stop = context.Event()
     ready = [context.Event() for _ in range(processes)]
     given = config.model_dump(mode="json")
-    workers = [context.Process(target=_train_in_a_circle, args=(given, each, stop), daemon=True) for each in ready]
+    workers = [context.Process(target=_train_in_a_circle, args=(given, each), daemon=True) for each in ready]
 
     def wait() -> None:
         for each, worker in zip(ready, workers, strict=True):
@@ -41,10 +39,9 @@ def kept_busy(config: TrialConfig, processes: int) -> Iterator[Callable[[], None
             worker.start()
         yield wait
     finally:
-        stop.set()
         for worker in workers:
-            worker.join(_END_SECONDS)
-            worker.kill()
+            worker.kill()  # it holds nothing that would have to be put away
+            worker.join()
 
 
 def _await(ready: Event, worker: Any) -> None:
@@ -54,7 +51,7 @@ def _await(ready: Event, worker: Any) -> None:
         waited += 0.5
 
 
-def _train_in_a_circle(config: dict[str, Any], ready: Event, stop: Event) -> None:
+def _train_in_a_circle(config: dict[str, Any], ready: Event) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and sees to its children
     import torch
 
@@ -65,6 +62,6 @@ def _train_in_a_circle(config: dict[str, Any], ready: Event, stop: Event) -> Non
     torch.set_num_threads(asked.cpu_threads)
     timed = TimedModel(asked, _CLASSES)
     optimizer = timed.optimizer(frozen_units_of(asked.model))
-    while not stop.is_set() and os.getppid() == parent:  # a killed parent leaves nobody behind
+    while os.getppid() == parent:  # a killed parent leaves nobody behind
         timed.train_some(optimizer)
         ready.set()

@@ -165,6 +165,25 @@ class TimedModel:
         prefix, rest = [seconds / batch_size for seconds in watch.medians(once)]
         return StepTime(frozen_units, batch_size, prefix, rest)
 
+    def saved_bytes(self, frozen_units: int) -> int:
+        """Count what a forward pass keeps for the backward one, per image, the weights aside."""
+        self.optimizer(frozen_units)
+        self.network.train()
+        weights = {one.untyped_storage().data_ptr() for one in self.network.parameters()}
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in weights:
+                kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        sample = self._sample(batch := max(2, self.network.least_batch))
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            logits = self.network(sample.images)  # held until it is counted: what is freed could be counted twice
+        del logits
+        return sum(kept.values()) // batch
+
     def optimizer(self, frozen_units: int) -> optim.Optimizer:
         """Freeze so many units and give the rest an optimiser, with a rate so small that nothing overflows."""
         self.network.freeze_to(frozen_units)
@@ -244,7 +263,8 @@ def measure_model(
         watch: by whose clock the times are.
 
     Returns:
-        Times and bytes; `peak_memory_mb` is that of the process while it was at it.
+        Times and bytes. `peak_memory_mb` is that of the process while it was at it, and what the activations of more
+        images would add where the largest batch was not run.
 
     Raises:
         SpaceFileError, WeightsError, TrialError: the network cannot be built or trained so.
@@ -267,6 +287,7 @@ def measure_model(
         if depth in outer or time.perf_counter() - began < _BUDGET_SECONDS:
             steps.append(timed.step(depth, size, watch))
     peak = torch.cuda.max_memory_allocated() / 2**20 if timed.device.type == "cuda" else machine.peak_memory_mb()
+    peak += timed.saved_bytes(outer[0]) * (max(batch_sizes) - max(size for _, size in points)) / 2**20
     with tempfile.TemporaryDirectory(dir=scratch, prefix="timing-") as folder:
         checkpoint, best, size_mb = timed.saving(Path(folder))
     return ModelTimes(
