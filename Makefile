@@ -2,6 +2,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
+# Files of tests side by side, as many as there are cores; each file in one process, which shares its fixtures.
+PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: search test test-slow check format backbones clean
 
@@ -10,7 +12,7 @@ search: $(VENV)/.installed
 	$(BIN)/tune-cnn search spaces/quickstart.yaml
 
 test: $(VENV)/.installed-test
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/pytest -m slow
@@ -19,7 +21,7 @@ check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(PYTEST)
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff format .
