@@ -165,8 +165,9 @@ def _overlaps(logits: Tensor, target: Tensor, *, ignored_id: int | None) -> Tens
 def _dice_of(overlaps: Tensor) -> Tensor:
     overlap, total, true = overlaps
     occurs = true > 0
-    loss = 1 - (2 * overlap + _SMOOTH_PIXELS) / (total + _SMOOTH_PIXELS)
-    return (loss * occurs).sum() / occurs.sum().clamp(min=1)
+    losses = 1 - (2 * overlap + _SMOOTH_PIXELS) / (total + _SMOOTH_PIXELS)
+    loss: Tensor = (losses * occurs).sum() / occurs.sum().clamp(min=1)
+    return loss
 
 
 def _total_weight(target: Tensor, weight: Tensor | None, ignored_id: int) -> Tensor:

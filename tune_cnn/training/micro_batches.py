@@ -16,7 +16,12 @@ Inputs = Tensor | tuple[Tensor, ...]
 Result = TypeVar("Result")
 
 # Libraries below torch, and torch on a CPU, have errors of their own for it, with no type of their own.
-_SIGNS = ("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUDA error: out of memory", "can't allocate memory")
+_SIGNS = (
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDA error: out of memory",
+    "can't allocate memory",
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
