@@ -59,7 +59,6 @@ HEAVY = {
     "albumentations",
     "optuna",
     "torchvision",
-    "torchmetrics",
     "sklearn",
     "segmentation_models_pytorch",
 }
