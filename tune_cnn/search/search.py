@@ -67,7 +67,7 @@ def search(
         check_folds(space, data, seed=default.data.splits.seed)
         weights = {pair: _weights(pair, places) for pair in backbones}
         _claim(places.run, space, data, weights, command)
-        study = Study.open(places.run.study, space.search, defaults=space.defaults())
+        study = Study.open(places.run.study, space.search)
         session = SearchSession(
             space,
             study,
