@@ -15,7 +15,8 @@ from tune_cnn.models.saved import cpu_copy
 from tune_cnn.results.records import EpochRecord
 from tune_cnn.results.scores import Counts
 from tune_cnn.sections.training import TrainingConfig
-from tune_cnn.training.batches import Augment, Batches, seed_of
+from tune_cnn.seeds import seed_of
+from tune_cnn.training.batches import Batches, TrainBatches
 from tune_cnn.training.checkpoint import Checkpoint, restore
 from tune_cnn.training.objective import Counter, Objective
 from tune_cnn.training.plan import EarlyStopping, Phase, phase_at, plan_phases, train_phase
@@ -45,9 +46,8 @@ class Training:
     model: Network
     frozen_units: int
     """How many units stand still once the warm-up is over."""
-    train: Batches
+    train: TrainBatches
     val: Batches
-    augment: Augment | None
     objective: Objective
     config: TrainingConfig
     seed: int
@@ -165,7 +165,7 @@ class Training:
         self.model.train()  # frozen units stay in eval mode: the model sees to it
         counter = self.objective.counter(self.train.device)
         loss_function = self.objective.train_loss.to(self.train.device)
-        for images, labels in self.train.shuffled(self.seed, epoch, self.augment):
+        for images, labels in self.train.of(epoch).shuffled(self.seed, epoch):
             self.optimizer.zero_grad(set_to_none=True)
             with autocast(self.train.device, self._amp_dtype):
                 logits: Tensor = self.model(images)
