@@ -20,6 +20,7 @@ from tune_cnn.training.batches import Batches, TrainBatches, best_device
 from tune_cnn.training.folds import AnyTraining, Run
 from tune_cnn.training.loop import Training
 from tune_cnn.training.objective import objective_for
+from tune_cnn.training.precision import Precision, precision_for
 
 OnPhase = Callable[[AnyTraining], None]
 
@@ -33,7 +34,7 @@ def build_run(
         config: what to train.
         data: its images.
         metric: what the best epoch is chosen by.
-        cache: where augmented images are kept for all trials.
+        cache: keeps what the trials of this machine share.
         on_phase: told when a phase of the first training begins.
 
     Returns:
@@ -46,9 +47,10 @@ def build_run(
     parts = fold_data(data, config.folds, seed=config.data.splits.seed) if config.folds else (data,)
     augmentation = _augmentation(config, data, cache)
     networks = [_network(config, len(data.classes)) for _ in parts]
-    facts = _facts(networks[0])
+    precision = precision_for(config, networks[0], cache, best_device())
+    facts = _facts(networks[0], precision)
     trainings = [
-        _training(config, network, part, augmentation, metric, on_phase if number == 0 else _nobody_watches)
+        _training(config, network, part, augmentation, metric, precision, on_phase if number == 0 else _nobody_watches)
         for number, (network, part) in enumerate(zip(networks, parts, strict=True))
     ]
     return Run(trainings, stop_patience_epochs=config.training.stop_patience_epochs), facts
@@ -77,7 +79,7 @@ def _network(config: TrialConfig, classes: int) -> Network:
     return build_network(config.model, classes, px=config.image.px).to(best_device())
 
 
-def _facts(model: Network) -> TrialFacts:
+def _facts(model: Network, precision: Precision) -> TrialFacts:
     total, trainable = model.parameter_counts()
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     return TrialFacts(
@@ -87,11 +89,18 @@ def _facts(model: Network) -> TrialFacts:
         frozen_units=model.frozen_units,
         units=len(model.units),
         device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        precision=str(precision),
     )
 
 
 def _training(
-    config: TrialConfig, model: Network, data: ImageData, augmentation: Augmentation, metric: Metric, on_phase: OnPhase
+    config: TrialConfig,
+    model: Network,
+    data: ImageData,
+    augmentation: Augmentation,
+    metric: Metric,
+    precision: Precision,
+    on_phase: OnPhase,
 ) -> AnyTraining:
     per_class = data.splits["train"].per_class(len(data.classes)).tolist()
     objective = objective_for(config.task, config.training, per_class)
@@ -110,6 +119,7 @@ def _training(
         seed=config.seed,
         score_of=score_of(metric),
         stops_itself=config.folds is None,
+        precision=precision,
         on_phase=on_phase,
     )
 
