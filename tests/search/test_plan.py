@@ -15,6 +15,7 @@ from tests.search.driving import made_space
 from tests.search.pricing import price, search_of
 from tests.space.made import space_of
 from tests.test_cli import tune_cnn as tune_cnn
+from tune_cnn.data.cache import Cache
 from tune_cnn.search.cost import Costs, Images
 from tune_cnn.search.guess import guessed_times, scale_of
 from tune_cnn.search.known_times import keep_times, known_times
@@ -256,7 +257,7 @@ def test_the_json_of_a_plan_has_all_of_it() -> None:
 def test_processes_beside_are_ended_with_the_block(shapes: Path) -> None:
     layers = {"kind": "custom", "layers": [{"conv": 4, "pool": 2}]}
     config = trial_config(shapes, model={"backbone": layers}, image={"px": 16})
-    with kept_busy(config, 2) as wait:
+    with kept_busy(config, Cache(shapes), 2) as wait:
         wait()
         assert len(multiprocessing.active_children()) == 2
     assert multiprocessing.active_children() == []

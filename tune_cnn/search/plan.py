@@ -20,7 +20,7 @@ from tune_cnn.search.known_times import keep_times
 from tune_cnn.search.many import Spread, room_for, simulations
 from tune_cnn.search.measuring import Measured, Note, Pool, measure, trials_beside
 from tune_cnn.search.open_space import OpenedSpace
-from tune_cnn.search.room import Need, checkpoints_need, free_gb, memory_need
+from tune_cnn.search.room import Need, cache_need, checkpoints_need, memory_need
 from tune_cnn.search.simulate import Simulated
 from tune_cnn.search.slots import Slots, share_out
 from tune_cnn.search.work import ModelKey, Work
@@ -112,7 +112,7 @@ def plan_search(opened: OpenedSpace, *, cache: Cache, weights_dir: Path | None, 
         concurrent=search.concurrent,
     )
     beside = trials_beside(offered)
-    with kept_busy(default, beside) as wait:
+    with kept_busy(default, cache, beside) as wait:
         note("opening the images …")
         data = open_data(default.data, default.image, cache=cache)
         check_folds(space, data, seed=default.data.splits.seed)
@@ -121,12 +121,12 @@ def plan_search(opened: OpenedSpace, *, cache: Cache, weights_dir: Path | None, 
             note(f"waiting for {beside} processes that train beside what is timed, as the other trials will …")
         wait()
         opening = _seconds_of(lambda: open_data(default.data, default.image, cache=cache))
-        measured = measure(pool, data, scratch=_made(cache.folder), note=note)
+        measured = measure(pool, data, cache=cache, note=note)
     costs = _costs(default, data, measured, begin_seconds=opening + _ROUND_TRIP_SECONDS)
     with suppress(OSError):  # then searches do without
         keep_times(cache.folder, space, offered, costs)
     note("simulating searches …")
-    return _planned(space, pool, costs, measured, offered, cache.folder, run_dir, missing)
+    return _planned(space, pool, costs, measured, offered, cache, run_dir, missing)
 
 
 def _costs(default: TrialConfig, data: ImageData, measured: Measured, *, begin_seconds: float) -> Costs:
@@ -147,7 +147,7 @@ def _planned(
     costs: Costs,
     measured: Measured,
     offered: Slots,
-    cache_dir: Path,
+    cache: Cache,
     run_dir: Path,
     missing: Sequence[str],
 ) -> Plan:
@@ -155,12 +155,7 @@ def _planned(
     times, at_once = {"start_seconds": costs.start_seconds}, offered.concurrent
     played = simulations(space.search, prices, slots=at_once, **times)
     built = {kind: _built_gb(played, kind) for kind in ("images", "views", "features")}
-    shared = Need(
-        f"what trials share below {cache_dir} takes",
-        sum(spread.p90 for spread in built.values()),
-        free_gb(cache_dir),
-        "free some, or write --cache-dir elsewhere",
-    )
+    shared = cache_need(cache, sum(spread.p90 for spread in built.values()))
     models = measured.models.values()
     return Plan(
         name=space.name,
@@ -229,11 +224,6 @@ def _missing_weights(opened: OpenedSpace, weights_dir: Path | None, cache: Cache
 
 def _built_gb(played: Sequence[Simulated], kind: str) -> Spread:
     return Spread.of([sum(each.size_bytes for each in one.built if each.kind == kind) / 1e9 for one in played])
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _seconds_of(task: Callable[[], object]) -> float:

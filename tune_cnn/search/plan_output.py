@@ -59,7 +59,7 @@ def _facts(plan: Plan) -> dict[str, str]:
         facts["budget"] = f"{plan.hours_asked:g} hours have room for {_count(plan.room_for)} trials"
     cache, checkpoints, memory = plan.needs
     kinds = ", ".join(f"{kind} {_span(spread)} GB" for kind, spread in plan.cache_gb.items())
-    facts["cache"] = f"{kinds}; {cache.there_gb:.1f} GB free"
+    facts["cache"] = f"{kinds} of the {cache.there_gb:.1f} GB that it may take"
     facts["checkpoints"] = f"up to {checkpoints.needed_gb:.2g} GB; {checkpoints.there_gb:.1f} GB free"
     facts["memory"] = f"up to {memory.needed_gb:.2g} GB of {memory.there_gb:.1f} GB by all trials at a time"
     facts["depths between"] = _accuracy(plan)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tune_cnn import machine
+from tune_cnn.data.cache import Cache
 from tune_cnn.search.slots import Slots
 from tune_cnn.sections.search import SearchConfig
 from tune_cnn.training.times import ModelTimes
@@ -29,6 +30,13 @@ class Need:
     def text(self) -> str:
         """Say what is too much, and what to do."""
         return f"{self.what} up to {self.needed_gb:.1f} GB, but there are {self.there_gb:.1f} GB; {self.way_out}"
+
+
+def cache_need(cache: Cache, needed_gb: float) -> Need:
+    """Hold what trials share against what the cache may take; beyond that, what was not used for longest goes."""
+    there = free_gb(cache.folder) / 2 if cache.limit_gb is None else cache.limit_gb
+    way_out = "what goes for the room of others is made again; write --cache-dir elsewhere, or fewer training.views"
+    return Need(f"what trials share below {cache.folder} takes", needed_gb, there, way_out)
 
 
 def checkpoints_need(search: SearchConfig, models: Iterable[ModelTimes], offered: Slots, folder: Path) -> Need:

@@ -9,17 +9,19 @@ from multiprocessing.synchronize import Event
 from typing import Any
 
 from tune_cnn.config import TrialConfig
+from tune_cnn.data.cache import Cache
 
 _READY_SECONDS = 120.0
 _CLASSES = 10  # of no account for their time
 
 
 @contextmanager
-def kept_busy(config: TrialConfig, processes: int) -> Iterator[Callable[[], None]]:
+def kept_busy(config: TrialConfig, cache: Cache, processes: int) -> Iterator[Callable[[], None]]:
     """Keep so many processes training the network of a config with random weights while the block runs.
 
     Args:
         config: what they train.
+        cache: keeps in which precision a GPU trains it fastest.
         processes: how many; 0 for none.
 
     Yields:
@@ -28,7 +30,7 @@ def kept_busy(config: TrialConfig, processes: int) -> Iterator[Callable[[], None
     context = multiprocessing.get_context("spawn")  # a fork would share torch's threads and a GPU's context
     ready = [context.Event() for _ in range(processes)]
     given = config.model_dump(mode="json")
-    workers = [context.Process(target=_train_in_a_circle, args=(given, each), daemon=True) for each in ready]
+    workers = [context.Process(target=_train_in_a_circle, args=(given, cache, each), daemon=True) for each in ready]
 
     def wait() -> None:
         for each, worker in zip(ready, workers, strict=True):
@@ -51,7 +53,7 @@ def _await(ready: Event, worker: Any) -> None:
         waited += 0.5
 
 
-def _train_in_a_circle(config: dict[str, Any], ready: Event) -> None:
+def _train_in_a_circle(config: dict[str, Any], cache: Cache, ready: Event) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and sees to its children
     import torch
 
@@ -60,7 +62,7 @@ def _train_in_a_circle(config: dict[str, Any], ready: Event) -> None:
 
     asked, parent = TrialConfig.model_validate(config), os.getppid()
     torch.set_num_threads(asked.cpu_threads)
-    timed = TimedModel(asked, _CLASSES)
+    timed = TimedModel(asked, _CLASSES, cache)
     optimizer = timed.optimizer(frozen_units_of(asked.model))
     while os.getppid() == parent:  # a killed parent leaves nobody behind
         timed.train_some(optimizer)

@@ -18,6 +18,7 @@ from torch import Tensor, nn, optim
 from tune_cnn import machine
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.augment import build_policy
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.decode import decode_image, fit_image
 from tune_cnn.models.build import build_network
 from tune_cnn.models.network import Network
@@ -26,9 +27,10 @@ from tune_cnn.models.units import units_of
 from tune_cnn.sections.image import ImageConfig, Policy
 from tune_cnn.training.batches import Batches, best_device
 from tune_cnn.training.checkpoint import Checkpoint, save_checkpoint
-from tune_cnn.training.objective import Objective, objective_for
-from tune_cnn.training.precision import FULL, Precision
+from tune_cnn.training.objective import objective_for
+from tune_cnn.training.precision import precision_for
 from tune_cnn.training.schedule import build_optimizer, parameter_groups
+from tune_cnn.training.step import TrainStep
 from tune_cnn.training.times import ImageTimes, ModelTimes, StepTime
 
 _SECONDS_EACH = 0.3
@@ -85,12 +87,13 @@ class Watch:
 class TimedModel:
     """One network in the state of a training run, whose parts can be timed one by one."""
 
-    def __init__(self, config: TrialConfig, classes: int) -> None:
+    def __init__(self, config: TrialConfig, classes: int, cache: Cache) -> None:
         """Build the network of a config with random weights.
 
         Args:
             config: model, image size, optimiser and loss.
             classes: number of logits.
+            cache: keeps in which precision a GPU trains it fastest.
         """
         model = config.model.model_copy(update={"weights": "none", "weights_file": None})
         began = time.perf_counter()
@@ -98,8 +101,10 @@ class TimedModel:
         self.build_seconds = time.perf_counter() - began
         self.config, self.classes, self.device = config, classes, best_device()
         self.network: Network = network.to(self.device)
-        self._objective: Objective = objective_for(config.task, config.training, [1] * classes)
-        self._loss = self._objective.train_loss.to(self.device)
+        precision = precision_for(config, self.network, cache, self.device)
+        precision.place(self.network)
+        loss = objective_for(config.task, config.training, [1] * classes).train_loss
+        self._step = TrainStep(loss, precision, self.device)
 
     @property
     def units(self) -> list[nn.Module]:
@@ -147,7 +152,8 @@ class TimedModel:
 
     def step(self, frozen_units: int, batch_size: int, watch: Watch) -> StepTime:
         """Time training steps at a freeze depth: what runs before the first unit that trains, and the rest."""
-        optimizer, sample = self.optimizer(frozen_units), self._sample(batch_size)
+        sample = self._sample(batch_size)
+        self._step.begin(self.network, self.optimizer(frozen_units))
         self.network.train()
 
         def once() -> list[float]:
@@ -155,7 +161,7 @@ class TimedModel:
             last = self.units[frozen_units - 1] if frozen_units else None
             hook = last.register_forward_hook(lambda *_: marks.append(watch.now())) if last else None
             began = watch.now()
-            self.train_once(optimizer, sample)
+            self._step(sample.images, sample.targets)
             ended = watch.now()
             if hook:
                 hook.remove()
@@ -178,7 +184,7 @@ class TimedModel:
                 kept[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        sample = self._sample(batch := max(2, self.network.least_batch))
+        sample = self._sample(batch := 2)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             logits = self.network(sample.images)  # held until it is counted: what is freed could be counted twice
         del logits
@@ -194,20 +200,14 @@ class TimedModel:
     def train_some(self, optimizer: optim.Optimizer) -> None:
         """Make a training step on a few images, whatever the config's batch size: for keeping a machine busy."""
         self.network.train()
-        self.train_once(optimizer, self._sample(_IMAGES))
-
-    def train_once(self, optimizer: optim.Optimizer, sample: _Sample) -> None:
-        """Make the training step that the loop makes."""
-        optimizer.zero_grad(set_to_none=True)
-        with self._precision.autocast(self.device):
-            loss: Tensor = self._loss(self.network(sample.images), sample.targets)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        self._step.begin(self.network, optimizer)
+        sample = self._sample(_IMAGES)
+        self._step(sample.images, sample.targets)
 
     def saving(self, folder: Path) -> tuple[float, float, float]:
         """Time what an epoch writes: the state, and the model of a best epoch; with the MiB of both."""
         optimizer = self.optimizer(0)
-        self.train_once(optimizer, self._sample(self.network.least_batch))
+        self.train_some(optimizer)
 
         def once() -> list[float]:
             began = time.perf_counter()
@@ -225,14 +225,7 @@ class TimedModel:
     def _checkpoint(self, optimizer: optim.Optimizer) -> Checkpoint:
         phase = {"name": "train", "first_epoch": 1}
         weights, state = cpu_copy(self.network), optimizer.state_dict()
-        return Checkpoint(1, weights, state, schedule={}, stopping={}, phase=phase, history=[], step={})
-
-    @property
-    def _precision(self) -> Precision:
-        """What a trial most probably trains in; the probe that settles it on GPUs is the trial's."""
-        asked = self.config.training.precision
-        half = asked == "half" or (asked == "auto" and self.device.type == "cuda")
-        return Precision("bfloat16") if half else FULL
+        return Checkpoint(1, weights, state, schedule={}, stopping={}, phase=phase, history=[], step=self._step.state())
 
     def _sample(self, batch_size: int) -> _Sample:
         px = self.config.image.px
@@ -248,7 +241,7 @@ def measure_model(
     *,
     depths: Sequence[int],
     batch_sizes: Sequence[int],
-    scratch: Path,
+    cache: Cache,
     watch: Watch,
 ) -> ModelTimes:
     """Measure one network at one size.
@@ -260,7 +253,7 @@ def measure_model(
         batch_sizes: those that may be drawn: the smallest is used for all depths, the largest for the outer ones too.
             Where a step would take longer than half a second, fewer images stand for them. After some seconds what is
             left is not measured, inner depths first.
-        scratch: a folder on the disk that checkpoints go to.
+        cache: keeps in which precision a GPU trains a network fastest; checkpoints are tried on its disk.
         watch: by whose clock the times are.
 
     Returns:
@@ -273,7 +266,7 @@ def measure_model(
     torch.set_num_threads(config.cpu_threads)
     machine.reset_peak_memory()
     began = time.perf_counter()
-    timed = TimedModel(config, classes)
+    timed = TimedModel(config, classes, cache)
     least = timed.network.least_batch
     small, large = max(least, min(batch_sizes)), max(least, *batch_sizes)
     units, top, sizes = timed.forward(least, watch)
@@ -289,7 +282,7 @@ def measure_model(
             steps.append(timed.step(depth, size, watch))
     peak = torch.cuda.max_memory_allocated() / 2**20 if timed.device.type == "cuda" else machine.peak_memory_mb()
     peak += timed.saved_bytes(outer[0]) * (max(batch_sizes) - max(size for _, size in points)) / 2**20
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="timing-") as folder:
+    with tempfile.TemporaryDirectory(dir=_made(cache.folder), prefix="timing-") as folder:
         checkpoint, best, size_mb = timed.saving(Path(folder))
     return ModelTimes(
         unit_seconds=tuple(units),
@@ -360,6 +353,11 @@ def _each(task: Callable[[], object], images: int, watch: Watch) -> float:
         return [(watch.now() - began) / images]
 
     return watch.medians(once)[0]
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _affordable(batch_size: int, forward_seconds: float, least: int) -> int:
