@@ -60,7 +60,7 @@ def test_in_micro_batches_loss_and_gradient_are_those_of_the_whole_batch(name: s
     torch.manual_seed(5)
     logits = torch.cat([other(piece) for piece in images(7).tensor_split(3)])
     wanted = loss(logits, targets)
-    wanted.backward()  # type: ignore[no-untyped-call]
+    wanted.backward()
     assert float(found) == pytest.approx(float(wanted.detach()), rel=1e-5)
     assert torch.equal(predicted, logits.argmax(dim=1))
     for mine, its in zip(network.parameters(), other.parameters(), strict=True):
