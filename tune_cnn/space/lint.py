@@ -314,7 +314,7 @@ def _doubts_of_the_whole(space: Space, val_images: int | None) -> Iterator[LintW
             f"and smaller differences between trials mean nothing; hold back {FEWEST_VAL_IMAGES} or more",
         )
     search = space.search
-    if space.parameters and search.sampler == "tpe" and search.trials <= search.random_trials:
+    if space.parameters and search.sampler != "random" and search.trials <= search.random_trials:
         yield LintWarning(
             "sampler-never-learns",
             f"search.trials {search.trials} is not above search.random_trials {search.random_trials}: every trial is "
