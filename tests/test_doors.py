@@ -58,7 +58,6 @@ HEAVY = {
     "albumentations",
     "optuna",
     "torchvision",
-    "torchmetrics",
     "sklearn",
     "segmentation_models_pytorch",
 }

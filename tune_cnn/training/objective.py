@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from tune_cnn.config import Task
 from tune_cnn.results.scores import Counts, segmentation_scores, split_scores
@@ -35,38 +34,39 @@ class Objective:
 
     def counter(self, device: torch.device) -> "Counter":
         """Give an empty counter that lives on `device`."""
-        ignored = self.train_loss.ignored_id
-        confusion = MulticlassConfusionMatrix(num_classes=self.classes, ignore_index=ignored, validate_args=False)
-        return Counter(confusion.to(device), self.scores_of, ignored)
+        return Counter(self.classes, self.scores_of, self.train_loss.ignored_id, device)
 
 
 class Counter:
     """Confusion counts and loss of one pass; stays on the device until it is read, once, at the end."""
 
-    def __init__(self, confusion: MulticlassConfusionMatrix, scores_of: ScoresOf, ignored_id: int | None) -> None:
-        self._confusion = confusion
+    def __init__(self, classes: int, scores_of: ScoresOf, ignored_id: int | None, device: torch.device) -> None:
+        self._classes = classes
         self._scores_of = scores_of
         self._ignored_id = ignored_id
-        self._loss_sum = torch.zeros((), dtype=torch.float64, device=confusion.device)
-        self._counted = torch.zeros((), dtype=torch.int64, device=confusion.device)
+        # A last row takes in what does not count: picking out what does would wait for the device.
+        self._counts = torch.zeros((classes + 1) * classes, dtype=torch.int64, device=device)
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
 
     def add(self, logits: Tensor, target: Tensor, loss: Tensor) -> None:
         """Take in a batch: (B, C, ...) logits, (B, ...) class ids, the mean loss of those that count."""
-        self._confusion.update(logits.detach(), target)
-        counted = target.numel() if self._ignored_id is None else (target != self._ignored_id).sum()
-        self._loss_sum += loss.detach().double() * counted
-        self._counted += counted
+        rows = target if self._ignored_id is None else torch.where(target == self._ignored_id, self._classes, target)
+        cells = (rows * self._classes + logits.detach().argmax(dim=1)).flatten()
+        self._counts.scatter_add_(0, cells, torch.ones_like(cells))
+        self._loss_sum += loss.detach().double() * (rows < self._classes).sum()
 
     def confusion(self) -> Counts:
         """Give the (C, C) counts, rows true, columns predicted."""
-        counts: Counts = self._confusion.compute().cpu().numpy().astype("int64")
+        rows = self._counts.view(self._classes + 1, self._classes)
+        counts: Counts = rows[: self._classes].cpu().numpy()
         return counts
 
     def scores(self) -> dict[str, float]:
         """Give the mean loss per image or pixel and the scores of the counts; NaN where nothing was counted."""
-        counted = int(self._counted)
+        confusion = self.confusion()
+        counted = int(confusion.sum())
         loss = float(self._loss_sum) / counted if counted else float("nan")
-        return {"loss": loss, **self._scores_of(self.confusion())}
+        return {"loss": loss, **self._scores_of(confusion)}
 
 
 def objective_for(task: Task, training: TrainingConfig, per_class: Sequence[int]) -> Objective:
