@@ -48,15 +48,15 @@ def test_a_checkpoint_keeps_how_gradients_are_scaled(tmp_path: Path) -> None:
 
     before, after, idle = training(), training(), training()
     # On the CPU nothing is scaled; a scaler that is at work behaves alike there.
-    before.scaler = torch.amp.GradScaler("cpu", init_scale=128.0)
-    after.scaler = torch.amp.GradScaler("cpu")
+    before.step.scaler = torch.amp.GradScaler("cpu", init_scale=128.0)
+    after.step.scaler = torch.amp.GradScaler("cpu")
     for scaled in (before, idle):  # an idle scaler leaves the other as it is
         save_checkpoint(tmp_path, scaled.checkpoint(), None)
         found = load_checkpoint(tmp_path, after.model)
         assert found is not None
         after.resume(found[0])
-        assert after.scaler.get_scale() == 128.0
-    assert after.scaler.state_dict() == before.scaler.state_dict()
+        assert after.step.scaler.get_scale() == 128.0
+    assert after.step.scaler.state_dict() == before.step.scaler.state_dict()
 
 
 def network(*, frozen: int = 1) -> Classifier:
@@ -149,7 +149,7 @@ def test_from_a_damaged_checkpoint_the_trial_begins_anew_and_says_so(
         case "foreign-json":
             plain.write_text('{"epoch": 1}')
         case "older-version":
-            plain.write_text(plain.read_text().replace('"format": 3', '"format": 2'))
+            plain.write_text(plain.read_text().replace('"format": 4', '"format": 2'))
         case _:
             plain.write_text("[]")
     assert load_checkpoint(tmp_path, network()) is None

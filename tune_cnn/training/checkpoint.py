@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, optim
@@ -24,7 +25,7 @@ from tune_cnn.results.best_model import BEST, MOVING, STATE, BestEpoch, DamagedM
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Checkpoint:
     phase: Mapping[str, Any]
     """Its name and first epoch: a warm-up may have ended early."""
     history: list[dict[str, Any]]
-    scaler: Mapping[str, Any]
-    """How far the gradients of half precision are scaled; empty where they are not."""
+    step: Mapping[str, Any]
+    """How steps are made: in which precision, in how small micro-batches, gradients scaled how far."""
 
 
 def moving_state(model: Network) -> dict[str, Tensor]:
@@ -104,7 +105,7 @@ def save_checkpoint(
         "stopping": dict(checkpoint.stopping),
         "phase": dict(checkpoint.phase),
         "history": checkpoint.history,
-        "scaler": dict(checkpoint.scaler),
+        "step": dict(checkpoint.step),
     }
     write_whole(folder / name, data, durable=durable)
     write_whole(folder / STATE, json.dumps(body), durable=durable)
@@ -159,7 +160,7 @@ def _read(folder: Path, body: Mapping[str, Any]) -> tuple[Checkpoint, BestEpoch 
         stopping=body["stopping"],
         phase=body["phase"],
         history=body["history"],
-        scaler=body["scaler"],
+        step=body["step"],
     )
     return checkpoint, best
 
@@ -168,6 +169,12 @@ def restore(checkpoint: Checkpoint, model: Network, optimizer: optim.Optimizer) 
     """Put the state of a checkpoint into a model and an optimiser of the same shape; frozen units stay as they are."""
     restore_model(checkpoint, model)
     optimizer.load_state_dict(dict(checkpoint.optimizer))
+    # Fused optimisers go through weights and state in the order in which they lie in memory, on a CPU without a look
+    # at it; files hold everything contiguous.
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def restore_model(checkpoint: Checkpoint, model: Network) -> None:

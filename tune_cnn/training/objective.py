@@ -12,6 +12,8 @@ from tune_cnn.sections.data import IGNORED_ID
 from tune_cnn.sections.training import TrainingConfig
 from tune_cnn.training.losses import TrainLoss, cross_entropy
 
+_MOST_CELLS = 2**16
+"""Of the counts of one batch."""
 ScoresOf = Callable[[Counts], dict[str, float]]
 
 
@@ -38,35 +40,46 @@ class Objective:
 
 
 class Counter:
-    """Confusion counts and loss of one pass; stays on the device until it is read, once, at the end."""
+    """Confusion counts and loss of one pass; stays on the device until it is read, once, at the end.
+
+    Adding asks the device for nothing, so that it need not be waited for: no bincount, no selection by a mask.
+    """
 
     def __init__(self, classes: int, scores_of: ScoresOf, ignored_id: int | None, device: torch.device) -> None:
         self._classes = classes
         self._scores_of = scores_of
         self._ignored_id = ignored_id
-        # A last row takes in what does not count: picking out what does would wait for the device.
-        self._counts = torch.zeros((classes + 1) * classes, dtype=torch.int64, device=device)
+        self._cells = torch.zeros(classes**2, dtype=torch.int64, device=device)
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self._counted = torch.zeros((), dtype=torch.int64, device=device)
 
-    def add(self, logits: Tensor, target: Tensor, loss: Tensor) -> None:
-        """Take in a batch: (B, C, ...) logits, (B, ...) class ids, the mean loss of those that count."""
-        rows = target if self._ignored_id is None else torch.where(target == self._ignored_id, self._classes, target)
-        cells = (rows * self._classes + logits.detach().argmax(dim=1)).flatten()
-        self._counts.scatter_add_(0, cells, torch.ones_like(cells))
-        self._loss_sum += loss.detach().double() * (rows < self._classes).sum()
+    def add(self, predicted: Tensor, target: Tensor, loss: Tensor) -> None:
+        """Take in a batch: (B, ...) predicted and true class ids, the mean loss of those that count, a scalar."""
+        counts = torch.ones_like(target, dtype=torch.bool) if self._ignored_id is None else target != self._ignored_id
+        self._cells += self._tally((target * self._classes + predicted).where(counts, 0), counts)
+        counted = counts.sum()
+        self._loss_sum += loss.detach().double() * counted
+        self._counted += counted
+
+    def _tally(self, cells: Tensor, counts: Tensor) -> Tensor:
+        """Count how often each cell occurs in (B, ...) `cells` where `counts` is true: (C * C,)."""
+        width, size = cells.shape[-1], len(self._cells)
+        # Columns count each for themselves: else all threads of a GPU would queue for a handful of cells.
+        columns = max(1, min(width, _MOST_CELLS // size))
+        places = cells + torch.arange(width, device=cells.device) % columns * size
+        apart = torch.zeros(columns * size, dtype=torch.int64, device=cells.device)
+        return apart.scatter_add_(0, places.flatten(), counts.flatten().long()).view(columns, size).sum(0)
 
     def confusion(self) -> Counts:
         """Give the (C, C) counts, rows true, columns predicted."""
-        rows = self._counts.view(self._classes + 1, self._classes)
-        counts: Counts = rows[: self._classes].cpu().numpy()
+        counts: Counts = self._cells.view(self._classes, self._classes).to("cpu", copy=True).numpy()
         return counts
 
     def scores(self) -> dict[str, float]:
         """Give the mean loss per image or pixel and the scores of the counts; NaN where nothing was counted."""
-        confusion = self.confusion()
-        counted = int(confusion.sum())
+        counted = int(self._counted)
         loss = float(self._loss_sum) / counted if counted else float("nan")
-        return {"loss": loss, **self._scores_of(confusion)}
+        return {"loss": loss, **self._scores_of(self.confusion())}
 
 
 def objective_for(task: Task, training: TrainingConfig, per_class: Sequence[int]) -> Objective:
