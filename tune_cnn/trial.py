@@ -13,7 +13,8 @@ import torch
 from tune_cnn import machine
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
-from tune_cnn.data.dataset import ImageData, open_data
+from tune_cnn.data.dataset import ImageData
+from tune_cnn.data.resident import open_resident
 from tune_cnn.errors import ChangedDataError, DataError
 from tune_cnn.results.effective import write_effective
 from tune_cnn.results.failures import write_traceback
@@ -116,10 +117,10 @@ def trial_log(folder: TrialFolder) -> Iterator[None]:
 def _open_data(config: TrialConfig, expected: str | None, cache: Cache) -> ImageData:
     """Open the images, and make sure that they are those that all trials of a search share."""
     if expected is None:
-        return open_data(config.data, config.image, cache=cache)
+        return open_resident(config.data, config.image, cache=cache)
     way_out = "bring back the images that the search began with and go on, or write --name OTHER for a new run"
     try:
-        data = open_data(config.data, config.image, cache=cache)
+        data = open_resident(config.data, config.image, cache=cache)
     except DataError as error:
         raise ChangedDataError(
             [*error.faults, f"the search began with images that could be read; {way_out}"]

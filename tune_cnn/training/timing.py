@@ -21,7 +21,7 @@ from tune_cnn.data.augment import build_policy
 from tune_cnn.data.decode import decode_image, fit_image
 from tune_cnn.models.build import build_network
 from tune_cnn.models.network import Network
-from tune_cnn.models.saved import cpu_copy, save_model
+from tune_cnn.models.saved import save_model
 from tune_cnn.models.units import units_of
 from tune_cnn.sections.image import ImageConfig, Policy
 from tune_cnn.training.batches import Batches, best_device
