@@ -14,7 +14,8 @@ from tune_cnn.models.network import Network
 from tune_cnn.results.records import EpochRecord
 from tune_cnn.results.scores import Counts
 from tune_cnn.sections.training import TrainingConfig
-from tune_cnn.training.batches import Augment, Batches, seed_of
+from tune_cnn.seeds import seed_of
+from tune_cnn.training.batches import Batches, TrainBatches
 from tune_cnn.training.checkpoint import Checkpoint, frozen_digest, moving_state, restore
 from tune_cnn.training.micro_batches import Inputs, MicroBatches, split
 from tune_cnn.training.objective import Counter, Objective
@@ -47,9 +48,8 @@ class Training:
     model: Network
     frozen_units: int
     """How many units stand still once the warm-up is over."""
-    train: Batches
+    train: TrainBatches
     val: Batches
-    augment: Augment | None
     objective: Objective
     config: TrainingConfig
     seed: int
@@ -169,7 +169,7 @@ class Training:
     def _train_pass(self, epoch: int) -> dict[str, float]:
         self.model.train()  # frozen units stay in eval mode: the model sees to it
         counter = self.objective.counter(self.train.device)
-        for inputs, targets in self.train.shuffled(self.seed, epoch, self.augment):
+        for inputs, targets in self.train.of(epoch).shuffled(self.seed, epoch):
             predicted, loss = self.step(inputs, targets)
             self.learning_rate.after_step()
             counter.add(predicted, targets, loss)
