@@ -185,6 +185,8 @@ def test_hours_have_room_for_so_many_trials() -> None:
     played = simulations(search, prices, slots=2, start_seconds=0.0)
     assert {one.trials for one in played} == {5}
     assert room_for(search, prices, played, slots=2, start_seconds=0.0) == Spread(20, 20, 20)
+    week = search_of(5, hours=100.0)
+    assert room_for(week, prices, played, slots=2, start_seconds=0.0) == Spread(2000, 2000, 2000)
     assert room_for(search_of(5), prices, played, slots=2, start_seconds=0.0) is None
 
 

@@ -17,6 +17,8 @@ from tune_cnn.sections.training import TrainingConfig
 from tune_cnn.training.times import ImageTimes, ModelTimes
 
 _RGB = 3
+SECONDS_BETWEEN = 10.0
+"""As trials keep it (`training.keeping`, which needs torch)."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Price:
 
     work: Work
     begin_seconds: float
-    """Before its first epoch."""
+    """Before its first epoch, and writing its first best model."""
     warm_up: EpochPrice
     train: EpochPrice
     save_seconds: float
@@ -147,13 +149,17 @@ class Costs:
             KeyError: its network or its size was not measured.
         """
         times = self.models[work.model]
+        train = self._fit(work, times) if work.fitted else self._epoch(work, times, work.frozen_units)
+        # Of epochs shorter than this, only some are waited for until the disk has them, and the best model written.
+        share = min(1.0, train.seconds / SECONDS_BETWEEN)
+        save = times.save_time(work.frozen_units)
         return Price(
             work=work,
-            begin_seconds=self.begin_seconds + times.build_seconds * work.folds,
+            begin_seconds=self.begin_seconds + times.build_seconds * work.folds + times.save_best_seconds,
             warm_up=self._epoch(work, times, work.units),
-            train=self._fit(work, times) if work.fitted else self._epoch(work, times, work.frozen_units),
-            save_seconds=times.checkpoint_seconds * work.folds,
-            save_best_seconds=times.save_best_seconds,
+            train=train,
+            save_seconds=(save.seconds + share * (save.synced_seconds - save.seconds)) * work.folds,
+            save_best_seconds=share * times.save_best_seconds,
             views=1 if work.policy == "none" else work.training.views,
         )
 

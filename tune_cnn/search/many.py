@@ -13,7 +13,7 @@ _SIMULATED = 100
 _LEAST_SIMULATED = 20
 _MOST_SIMULATED_TRIALS = 20_000
 """In all simulations of one question together: some seconds."""
-_MOST_TRIALS = 5000
+_MOST_TRIALS = 500  # to simulate; more are told by the rate at which these end
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,10 @@ def room_for(
         return None
     about = Spread.of([(one.seconds - one.finals_seconds) / max(1, one.trials) for one in played]).p50
     enough = math.ceil(2 * search.hours * 3600 / max(about, 1e-3)) + slots
-    unbounded = search.model_copy(update={"trials": min(_MOST_TRIALS, enough)})
-    found = simulations(unbounded, prices, slots=slots, start_seconds=start_seconds)
-    return Spread.of([one.trials for one in found])
+    if enough <= _MOST_TRIALS:
+        bounded = search.model_copy(update={"trials": enough})
+        return Spread.of([one.trials for one in simulations(bounded, prices, slots=slots, start_seconds=start_seconds)])
+    many = search.model_copy(update={"trials": _MOST_TRIALS, "hours": None, "finals": None})
+    found = simulations(many, prices, slots=slots, start_seconds=start_seconds)
+    left = search.hours * 3600 - Spread.of([one.finals_seconds for one in played]).p50
+    return Spread.of([left * one.trials / one.seconds for one in found])

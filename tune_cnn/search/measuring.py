@@ -160,7 +160,7 @@ def _borrowed(guess: ModelTimes, other: ModelTimes) -> ModelTimes:
         guess.top_seconds,
         guess.map_bytes,
         build_seconds=other.build_seconds,
-        checkpoint_seconds=other.checkpoint_seconds,
+        saves=other.saves,
         save_best_seconds=other.save_best_seconds,
         checkpoint_mb=other.checkpoint_mb,
     )

@@ -22,16 +22,16 @@ from tune_cnn.data.cache import Cache
 from tune_cnn.data.decode import decode_image, fit_image
 from tune_cnn.models.build import build_network
 from tune_cnn.models.network import Network
-from tune_cnn.models.saved import cpu_copy, save_model
+from tune_cnn.models.saved import save_model
 from tune_cnn.models.units import units_of
 from tune_cnn.sections.image import ImageConfig, Policy
 from tune_cnn.training.batches import Batches, best_device
-from tune_cnn.training.checkpoint import Checkpoint, save_checkpoint
+from tune_cnn.training.checkpoint import Checkpoint, frozen_digest, moving_state, save_checkpoint
 from tune_cnn.training.objective import objective_for
 from tune_cnn.training.precision import precision_for
 from tune_cnn.training.schedule import build_optimizer, parameter_groups
 from tune_cnn.training.step import TrainStep
-from tune_cnn.training.times import ImageTimes, ModelTimes, StepTime
+from tune_cnn.training.times import ImageTimes, ModelTimes, SaveTime, StepTime
 
 _SECONDS_EACH = 0.3
 _MOST_REPEATS = 5
@@ -96,9 +96,11 @@ class TimedModel:
             cache: keeps in which precision a GPU trains it fastest.
         """
         model = config.model.model_copy(update={"weights": "none", "weights_file": None})
-        began = time.perf_counter()
-        network = build_network(model, classes, px=config.image.px)
-        self.build_seconds = time.perf_counter() - began
+        for _ in range(2):  # a worker keeps what it has built, and gives the next trial a copy
+            torch.manual_seed(config.seed)
+            began = time.perf_counter()
+            network = build_network(model, classes, px=config.image.px)
+            self.build_seconds = time.perf_counter() - began
         self.config, self.classes, self.device = config, classes, best_device()
         self.network: Network = network.to(self.device)
         precision = precision_for(config, self.network, cache, self.device)
@@ -204,28 +206,32 @@ class TimedModel:
         sample = self._sample(_IMAGES)
         self._step(sample.images, sample.targets)
 
-    def saving(self, folder: Path) -> tuple[float, float, float]:
-        """Time what an epoch writes: the state, and the model of a best epoch; with the MiB of both."""
-        optimizer = self.optimizer(0)
+    def saving(self, frozen_units: int, folder: Path) -> SaveTime:
+        """Time writing the state after an epoch, in the folder `last` of `folder`."""
+        optimizer = self.optimizer(frozen_units)
         self.train_some(optimizer)
 
-        def once() -> list[float]:
+        def seconds(*, durable: bool) -> float:
             began = time.perf_counter()
-            save_checkpoint(folder / "last", self._checkpoint(optimizer))
-            written = time.perf_counter()
-            names = tuple(map(str, range(self.classes)))
-            with tempfile.TemporaryDirectory(dir=folder) as best:
-                save_model(Path(best), self.network, self.config, classes=names, metric="-val_loss", score=0.0, epoch=1)
-                size = sum(file.stat().st_size for part in (folder / "last", Path(best)) for file in part.rglob("*"))
-            return [written - began, time.perf_counter() - written, size / 2**20]
+            save_checkpoint(folder / "last", self._checkpoint(optimizer), None, durable=durable)
+            return time.perf_counter() - began
 
-        checkpoint, best, size_mb = once()
-        return checkpoint, best, size_mb
+        seconds(durable=False)
+        return SaveTime(frozen_units, seconds(durable=False), seconds(durable=True))
+
+    def saving_best(self, folder: Path) -> float:
+        """Time writing the model of a best epoch, in the folder `best` of `folder`."""
+        names = tuple(map(str, range(self.classes)))
+        (folder / "best").mkdir()
+        began = time.perf_counter()
+        save_model(folder / "best", self.network, self.config, classes=names, metric="-val_loss", score=0.0, epoch=1)
+        return time.perf_counter() - began
 
     def _checkpoint(self, optimizer: optim.Optimizer) -> Checkpoint:
         phase = {"name": "train", "first_epoch": 1}
-        weights, state = cpu_copy(self.network), optimizer.state_dict()
-        return Checkpoint(1, weights, state, schedule={}, stopping={}, phase=phase, history=[], step=self._step.state())
+        moving, units, state = moving_state(self.network), self.network.frozen_units, optimizer.state_dict()
+        still, step = frozen_digest(self.network, units), self._step.state()
+        return Checkpoint(1, moving, units, still, state, schedule={}, stopping={}, phase=phase, history=[], step=step)
 
     def _sample(self, batch_size: int) -> _Sample:
         px = self.config.image.px
@@ -283,16 +289,18 @@ def measure_model(
     peak = torch.cuda.max_memory_allocated() / 2**20 if timed.device.type == "cuda" else machine.peak_memory_mb()
     peak += timed.saved_bytes(outer[0]) * (max(batch_sizes) - max(size for _, size in points)) / 2**20
     with tempfile.TemporaryDirectory(dir=_made(cache.folder), prefix="timing-") as folder:
-        checkpoint, best, size_mb = timed.saving(Path(folder))
+        saves = tuple(timed.saving(depth, Path(folder)) for depth in reversed(outer))
+        best = timed.saving_best(Path(folder))
+        size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
     return ModelTimes(
         unit_seconds=tuple(units),
         top_seconds=top,
         map_bytes=tuple(sizes),
         steps=tuple(steps),
         build_seconds=timed.build_seconds,
-        checkpoint_seconds=checkpoint,
+        saves=saves,
         save_best_seconds=best,
-        checkpoint_mb=size_mb,
+        checkpoint_mb=size / 2**20,
         peak_memory_mb=peak,
     )
 
