@@ -36,7 +36,7 @@ from tune_cnn.training.times import ImageTimes, ModelTimes, SaveTime, StepTime
 _SECONDS_EACH = 0.3
 _MOST_REPEATS = 5
 _MOST_STEP_SECONDS = 0.4
-_BUDGET_SECONDS = 20.0
+_BUDGET_SECONDS = 30.0
 _IMAGES = 8
 
 
