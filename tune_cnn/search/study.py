@@ -31,6 +31,7 @@ _STATES: dict[TrialState, State] = {
 }
 _OPTUNAS = {ours: optunas for optunas, ours in _STATES.items()}
 _NAME, _EPOCH, _TEST, _SECONDS, _STOP, _FINAL = "search", "epoch", "test", "seconds", "stop", "final"
+_ESTIMATE = "estimate"
 _RESERVED, _FINAL_EPOCH, _FINALS_BEGUN = "reserved_seconds", "final_epoch", "finals_begun"
 
 Arguments = ParamSpec("Arguments")
@@ -156,6 +157,17 @@ class Study:
     def seconds(self) -> float:
         """Give what `note_seconds` kept; 0 before the first time."""
         return float(self._user_attributes().get(_SECONDS, 0.0))
+
+    @_stored
+    def note_estimate(self, estimate: Mapping[str, Any]) -> None:
+        """Keep what the search was first estimated to take."""
+        self._storage.set_study_user_attr(self._study_id, _ESTIMATE, dict(estimate))
+
+    @_stored
+    def estimate(self) -> Mapping[str, Any] | None:
+        """Give what `note_estimate` kept; None before the first time."""
+        kept: Mapping[str, Any] | None = self._user_attributes().get(_ESTIMATE)
+        return kept
 
     @_stored
     def note_reserved(self, seconds: float) -> None:
