@@ -28,7 +28,6 @@ class Images:
     """A data set as both programs read it: train/CLASS/*.jpg and valid/CLASS/*.jpg."""
 
     folder: Path
-    title: str
     train: int
     val: int
 
@@ -42,19 +41,18 @@ def write_images(folder: Path, *, train: int, val: int, real: Path | None) -> Im
     """Write the first images of each class in turn until there are enough, of the aquarium or of a generated stand-in.
 
     Args:
-        folder: where to; not there yet.
+        folder: where to; one that is there is taken as it is.
         train: how many training images at most.
         val: how many validation images at most.
         real: the folder of the aquarium; None for the stand-in.
     """
-    if real is None:
-        _write_stand_in(folder, train=train, val=val)
-        title = f"generated shapes, {_STAND_IN_PX[0]} x {_STAND_IN_PX[1]} pixels"
-    else:
-        _copy_aquarium(real, folder, {"train": train, "val": val})
-        title = "aquarium"
+    if not folder.exists():
+        if real is None:
+            _write_stand_in(folder, train=train, val=val)
+        else:
+            _copy_aquarium(real, folder, {"train": train, "val": val})
     counts = {split: sum(1 for _ in (folder / name).glob("*/*.jpg")) for split, name in _FOLDERS.items()}
-    return Images(folder, title, counts["train"], counts["val"])
+    return Images(folder, counts["train"], counts["val"])
 
 
 def _copy_aquarium(real: Path, folder: Path, most: Mapping[Split, int]) -> None:

@@ -8,6 +8,7 @@ import json
 import statistics
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.places import SPACES
@@ -64,7 +65,7 @@ def median_gap(gaps: Sequence[float]) -> float:
 def _gaps(spans: Sequence[tuple[float, float]]) -> list[float]:
     """Give the time between each span's end and the next one's start, by their order in time."""
     ordered = sorted(spans)
-    return [after[0] - before[1] for before, after in zip(ordered[:-1], ordered[1:], strict=True)]
+    return [after[0] - before[1] for before, after in pairwise(ordered)]
 
 
 def _log_time(log: Path) -> float:

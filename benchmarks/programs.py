@@ -20,6 +20,8 @@ from tune_cnn.yaml_files import load_model
 OURS, PLAIN = "tune-cnn", "plain"
 _COMMAND = Path(sys.executable).parent / "tune-cnn"
 _PLAIN = Path(__file__).parent / "plain_ray.py"
+# Modules of ours set variables of Ray's when they are imported, here too: the plain program must not be given those.
+_NOT_INHERITED = ("RAY_", "TUNE_")
 # Both import albumentations, which would ask the network for its newest version.
 _ENVIRONMENT = {"PYTHONPATH": str(ROOT), "NO_ALBUMENTATIONS_UPDATE": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 
@@ -148,10 +150,11 @@ def _timed(command: Sequence[str], output: Path) -> float:
         ProgramError: it failed; with the end of its output.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
+    own = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
     with output.open("w") as file:
         began = time.perf_counter()
         code = subprocess.run(
-            command, stdout=file, stderr=subprocess.STDOUT, env=os.environ | _ENVIRONMENT, check=False
+            command, stdout=file, stderr=subprocess.STDOUT, env=own | _ENVIRONMENT, check=False
         ).returncode
         seconds = time.perf_counter() - began
     if code:

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.memory import growth_mb, resident_mb
 from tune_cnn.config import TrialConfig
+from tune_cnn.data.cache import Cache
 from tune_cnn.results.records import TrialFolder
 from tune_cnn.results.trial_files import delete_weights
 from tune_cnn.sample import write_sample
@@ -35,7 +36,7 @@ def measure(trials: int, folder: Path) -> list[float]:
     memory: list[float] = []
     for number in range(trials):
         place = TrialFolder(folder / "trials" / f"{number:04d}")
-        run_trial(config_of(folder / "images", number), place, metric="val_accuracy", cache_dir=folder / "cache")
+        run_trial(config_of(folder / "images", number), place, metric="val_accuracy", cache=Cache(folder / "cache"))
         delete_weights(place)
         memory.append(resident_mb())
     return memory
