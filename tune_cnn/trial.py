@@ -61,7 +61,7 @@ def run_trial(
     Raises:
         DataError: the images cannot be used; ChangedDataError if they are not the expected ones.
         WeightsError: the weights do not fit the backbone.
-        DivergedError: the loss is no longer finite.
+        TrialError: memory does not suffice; DivergedError if the loss is no longer finite.
     """
     with trial_log(folder):
         tidy(folder)
@@ -71,8 +71,9 @@ def run_trial(
         def write_read_back(training: AnyTraining) -> None:
             write_effective(folder.effective, config, **read_back(training, config))
 
-        run, facts = build_run(config, data, metric, on_phase=write_read_back)
-        log.info("%s, %d of %d units frozen, on %s", _name(config), facts.frozen_units, facts.units, facts.device)
+        run, facts = build_run(config, data, metric, cache=cache, on_phase=write_read_back)
+        frozen = f"{facts.frozen_units} of {facts.units} units frozen"
+        log.info("%s, %s, on %s in %s", _name(config), frozen, facts.device, facts.precision)
         if run.load(folder.last):
             log.info("goes on after epoch %d", len(run.history))
         for record in run.history:

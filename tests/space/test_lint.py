@@ -162,10 +162,10 @@ HEADS = {"choice": [{"hidden": []}, {"hidden": [64], "batch_norm": {"choice": [F
             id="frozen-noise",
         ),
         pytest.param(
-            "amp-without-gpu",
-            {"training__amp": {"choice": [False, True]}, "search__per_trial__gpus": 0},
-            {"training__amp": {"choice": [False, True]}, "search__per_trial__gpus": 1},
-            id="amp-on-a-cpu",
+            "precision-on-cpus",
+            {"training__precision": {"choice": ["auto", "float32"]}, "search__per_trial__gpus": 0},
+            {"training__precision": {"choice": ["auto", "float32"]}, "search__per_trial__gpus": 1},
+            id="nothing-to-choose-on-a-cpu",
         ),
         pytest.param(
             "lr-linear",

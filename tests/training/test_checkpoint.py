@@ -38,19 +38,19 @@ def test_a_checkpoint_keeps_how_gradients_are_scaled(tmp_path: Path) -> None:
 
     before, after, idle = training(), training(), training()
     # On the CPU nothing is scaled; a scaler that is at work behaves alike there.
-    before.scaler = torch.amp.GradScaler("cpu", init_scale=128.0)
-    after.scaler = torch.amp.GradScaler("cpu")
+    before.step.scaler = torch.amp.GradScaler("cpu", init_scale=128.0)
+    after.step.scaler = torch.amp.GradScaler("cpu")
     save_checkpoint(tmp_path, before.checkpoint())
     checkpoint = load_checkpoint(tmp_path)
     assert checkpoint is not None
     after.resume(checkpoint)
-    assert after.scaler.state_dict() == before.scaler.state_dict()
-    assert after.scaler.get_scale() == 128.0
+    assert after.step.scaler.state_dict() == before.step.scaler.state_dict()
+    assert after.step.scaler.get_scale() == 128.0
     save_checkpoint(tmp_path, idle.checkpoint())
     checkpoint = load_checkpoint(tmp_path)
     assert checkpoint is not None
     after.resume(checkpoint)  # an idle scaler leaves the other as it is
-    assert after.scaler.get_scale() == 128.0
+    assert after.step.scaler.get_scale() == 128.0
 
 
 def checkpoint(epoch: int) -> Checkpoint:

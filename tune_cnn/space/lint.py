@@ -259,12 +259,12 @@ def _frozen_random_weights(case: _Case) -> _Finding | None:
     )
 
 
-def _amp_without_gpu(case: _Case) -> _Finding | None:
-    if "training.amp" not in case.searched or case.search.per_trial.gpus != 0:
+def _precision_on_cpus(case: _Case) -> _Finding | None:
+    if "training.precision" not in case.searched or case.search.per_trial.gpus != 0:
         return None
     return 0, (
-        "training.amp is searched, but search.per_trial.gpus is 0: mixed precision is for GPUs only, and amp changes "
-        "nothing; write amp: false"
+        "training.precision is searched, but search.per_trial.gpus is 0: on CPUs auto is float32, and half is another "
+        "way to about the same scores; write precision: float32"
     )
 
 
@@ -293,7 +293,7 @@ _RULES: dict[str, Callable[[_Case], _Finding | None]] = {
     "stop-after-end": _stop_after_end,
     "batch-norm-without-hidden": _batch_norm_without_hidden,
     "frozen-random-weights": _frozen_random_weights,
-    "amp-without-gpu": _amp_without_gpu,
+    "precision-on-cpus": _precision_on_cpus,
     "batch-larger-than-train": _batch_larger_than_train,
 }
 
@@ -314,7 +314,7 @@ def _doubts_of_the_whole(space: Space, val_images: int | None) -> Iterator[LintW
             f"and smaller differences between trials mean nothing; hold back {FEWEST_VAL_IMAGES} or more",
         )
     search = space.search
-    if space.parameters and search.sampler == "tpe" and search.trials <= search.random_trials:
+    if space.parameters and search.sampler != "random" and search.trials <= search.random_trials:
         yield LintWarning(
             "sampler-never-learns",
             f"search.trials {search.trials} is not above search.random_trials {search.random_trials}: every trial is "

@@ -6,6 +6,7 @@ import torch
 
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.augment import Augmenter, build_policy
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageData, SplitImages
 from tune_cnn.data.folds import fold_data
 from tune_cnn.models.build import build_network
@@ -18,17 +19,21 @@ from tune_cnn.training.batches import Batches, best_device
 from tune_cnn.training.folds import AnyTraining, Run
 from tune_cnn.training.loop import Training
 from tune_cnn.training.objective import objective_for
+from tune_cnn.training.precision import Precision, precision_for
 
 OnPhase = Callable[[AnyTraining], None]
 
 
-def build_run(config: TrialConfig, data: ImageData, metric: Metric, *, on_phase: OnPhase) -> tuple[Run, TrialFacts]:
+def build_run(
+    config: TrialConfig, data: ImageData, metric: Metric, *, cache: Cache, on_phase: OnPhase
+) -> tuple[Run, TrialFacts]:
     """Build the one training of a config, or one per fold: alike but for their images.
 
     Args:
         config: what to train.
         data: its images.
         metric: what the best epoch is chosen by.
+        cache: keeps what the trials of this machine share.
         on_phase: told when a phase of the first training begins.
 
     Returns:
@@ -41,9 +46,10 @@ def build_run(config: TrialConfig, data: ImageData, metric: Metric, *, on_phase:
     parts = fold_data(data, config.folds, seed=config.data.splits.seed) if config.folds else (data,)
     augmenter = build_policy(config.augment, config.image.px, masks=data.has_masks)
     networks = [_network(config, len(data.classes)) for _ in parts]
-    facts = _facts(networks[0])
+    precision = precision_for(config, networks[0], cache, best_device())
+    facts = _facts(networks[0], precision)
     trainings = [
-        _training(config, network, part, augmenter, metric, on_phase if number == 0 else _nobody_watches)
+        _training(config, network, part, augmenter, metric, precision, on_phase if number == 0 else _nobody_watches)
         for number, (network, part) in enumerate(zip(networks, parts, strict=True))
     ]
     return Run(trainings, stop_patience_epochs=config.training.stop_patience_epochs), facts
@@ -64,7 +70,7 @@ def _network(config: TrialConfig, classes: int) -> Network:
     return build_network(config.model, classes, px=config.image.px).to(best_device())
 
 
-def _facts(model: Network) -> TrialFacts:
+def _facts(model: Network, precision: Precision) -> TrialFacts:
     total, trainable = model.parameter_counts()
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     return TrialFacts(
@@ -74,11 +80,18 @@ def _facts(model: Network) -> TrialFacts:
         frozen_units=model.frozen_units,
         units=len(model.units),
         device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        precision=str(precision),
     )
 
 
 def _training(
-    config: TrialConfig, model: Network, data: ImageData, augmenter: Augmenter, metric: Metric, on_phase: OnPhase
+    config: TrialConfig,
+    model: Network,
+    data: ImageData,
+    augmenter: Augmenter,
+    metric: Metric,
+    precision: Precision,
+    on_phase: OnPhase,
 ) -> AnyTraining:
     per_class = data.splits["train"].per_class(len(data.classes)).tolist()
     objective = objective_for(config.task, config.training, per_class)
@@ -98,6 +111,7 @@ def _training(
         seed=config.seed,
         score_of=score_of(metric),
         stops_itself=config.folds is None,
+        precision=precision,
         on_phase=on_phase,
     )
 

@@ -75,7 +75,7 @@ class LinearBaseline:
             stopping={},
             phase={"name": FIT, "first_epoch": 1},
             history=history,
-            scaler={},
+            step={},
         )
 
     def resume(self, checkpoint: Checkpoint) -> None:
@@ -132,7 +132,7 @@ class LinearBaseline:
         counter, device = self.objective.counter(self.train.device), self.train.device
         target = torch.from_numpy(labels).to(device)
         logits: Tensor = self.model.head(torch.from_numpy(features).float().to(device))
-        counter.add(logits, target, self.objective.val_loss(logits, target))
+        counter.add(logits.argmax(dim=1), target, self.objective.val_loss(logits, target))
         return counter.scores()
 
 

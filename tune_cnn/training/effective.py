@@ -50,7 +50,13 @@ def read_back(training: Training | LinearBaseline, asked: TrialConfig) -> dict[s
     phase = _warm_up(training) if training.phase.is_warm_up else _training_proper(training)
     return {
         "live": {**live, **_batches(training), **phase, "augment": _policy(transforms, asked)},
-        "observed": observed | {"phase": training.phase.name, "learning_rates": rates, "transforms": transforms},
+        "observed": observed
+        | {
+            "phase": training.phase.name,
+            "learning_rates": rates,
+            "transforms": transforms,
+            "precision": str(training.step.precision),
+        },
     }
 
 
@@ -98,10 +104,18 @@ def _batches(training: Training) -> Live:
     loss = training.objective.train_loss
     return {
         "training.batch_size": training.train.batch_size,
+        **_precision(training),
         "training.loss": list(loss.terms) if isinstance(training.config.loss, tuple) else "".join(loss.terms),
         "training.label_smoothing": float(loss.label_smoothing),
         "training.class_weights": "none" if loss.weight is None else "balanced",
     }
+
+
+def _precision(training: Training) -> Live:
+    """What was asked for is read back from what is at work; of `auto` anything is right, and `observed` says what."""
+    if training.config.precision == "auto":
+        return {}
+    return {"training.precision": "float32" if training.step.precision.dtype == "float32" else "half"}
 
 
 def _optimizer(optimizer: optim.Optimizer, *, units_train: bool) -> Live:

@@ -3,8 +3,8 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, optim
@@ -17,9 +17,12 @@ from tune_cnn.results.scores import Counts
 from tune_cnn.sections.training import TrainingConfig
 from tune_cnn.training.batches import Augment, Batches, seed_of
 from tune_cnn.training.checkpoint import Checkpoint, restore
+from tune_cnn.training.micro_batches import Inputs, MicroBatches, split
 from tune_cnn.training.objective import Counter, Objective
 from tune_cnn.training.plan import EarlyStopping, Phase, phase_at, plan_phases, train_phase
+from tune_cnn.training.precision import FULL, Precision
 from tune_cnn.training.schedule import LearningRate, build_optimizer, parameter_groups
+from tune_cnn.training.step import TrainStep
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Training:
     """From an epoch's scores to what is ranked; higher is better."""
     stops_itself: bool = True
     """Whether its patience ends the training proper; one fold of several goes on until their mean ends all."""
+    precision: Precision = FULL
+    """Of training; scores are had in full precision."""
     on_phase: Callable[["Training"], None] = _nobody_watches
     """Told when a phase begins, before its first step; of a resumed one too, before its state is put back."""
     history: list[EpochRecord] = field(default_factory=list)
@@ -62,19 +67,14 @@ class Training:
     learning_rate: LearningRate = field(init=False)
     phase: Phase = field(init=False)
     stopping: EarlyStopping = field(init=False)
-    scaler: torch.amp.GradScaler = field(init=False)
-    """Keeps small gradients of half precision from vanishing; idle where full precision or bfloat16 is used."""
+    step: TrainStep = field(init=False)
 
     def __post_init__(self) -> None:
         self.stopping = EarlyStopping(self.config.stop_patience_epochs)
-        self.scaler = torch.amp.GradScaler(self.train.device.type, enabled=self._amp_dtype is torch.float16)
+        self.precision.place(self.model)
+        self.step = TrainStep(self.objective.train_loss, self.precision, self.train.device)
+        self._validation = MicroBatches(purpose="validation")
         self.begin(plan_phases(self.config)[0])
-
-    @property
-    def _amp_dtype(self) -> torch.dtype | None:
-        if not self.config.amp or self.train.device.type != "cuda":
-            return None
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
     def epochs(self) -> Iterator[Epoch]:
         """Train and yield epoch by epoch, from the first or from where `resume` left off.
@@ -101,17 +101,17 @@ class Training:
             stopping=self.stopping.state(),
             phase={"name": self.phase.name, "first_epoch": self.phase.first_epoch},
             history=[record.as_json() for record in self.history],
-            scaler=self.scaler.state_dict(),
+            step=self.step.state(),
         )
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on after the epoch of `checkpoint`, as if nothing had happened."""
+        self.step.restore(checkpoint.step)
+        self.step.precision.place(self.model)
         self.begin(phase_at(self.config, **checkpoint.phase))
         restore(checkpoint, self.model, self.optimizer)
         self.learning_rate.restore(dict(checkpoint.schedule))
         self.stopping.restore(checkpoint.stopping)
-        if checkpoint.scaler:  # an idle one has no state, and a waking one takes none from it
-            self.scaler.load_state_dict(dict(checkpoint.scaler))
         self.history = [EpochRecord.from_json(record) for record in checkpoint.history]
 
     def begin(self, phase: Phase) -> None:
@@ -122,6 +122,7 @@ class Training:
             self.model.trainable_parts(), lr=phase.lr, layer_decay=self.config.optimizer.layer_decay
         )
         self.optimizer = build_optimizer(self.config.optimizer, groups)
+        self.step.begin(self.model, self.optimizer)
         self.learning_rate = LearningRate(
             phase.schedule, self.optimizer, epochs=phase.epochs, steps_per_epoch=len(self.train)
         )
@@ -135,7 +136,7 @@ class Training:
         lr = self.learning_rate.lr
         train_scores = self._train_pass(epoch)
         began = time.perf_counter()
-        val = evaluate(self.model, self.val, self.objective)
+        val = evaluate(self.model, self.val, self.objective, self._validation)
         scores = {f"train_{name}": value for name, value in train_scores.items()}
         scores |= {f"val_{name}": value for name, value in val.scores().items()}
         ms_per_image = round(1000 * (time.perf_counter() - began) / len(self.val.labels), 4)
@@ -157,6 +158,7 @@ class Training:
             score=score,
             scores=scores,
             ms_per_image=ms_per_image,
+            micro_batch_size=self.step.micro.size,
         )
         self.history.append(record)
         return Epoch(record, val.confusion(), is_best)
@@ -164,36 +166,43 @@ class Training:
     def _train_pass(self, epoch: int) -> dict[str, float]:
         self.model.train()  # frozen units stay in eval mode: the model sees to it
         counter = self.objective.counter(self.train.device)
-        loss_function = self.objective.train_loss.to(self.train.device)
-        for images, labels in self.train.shuffled(self.seed, epoch, self.augment):
-            self.optimizer.zero_grad(set_to_none=True)
-            with autocast(self.train.device, self._amp_dtype):
-                logits: Tensor = self.model(images)
-                loss: Tensor = loss_function(logits, labels)
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
+        for inputs, targets in self.train.shuffled(self.seed, epoch, self.augment):
+            predicted, loss = self.step(inputs, targets)
             self.learning_rate.after_step()
-            counter.add(logits, labels, loss)
+            counter.add(predicted, targets, loss)
         return counter.scores()
 
 
 @torch.inference_mode()
-def evaluate(model: Network, batches: Batches, objective: Objective) -> Counter:
+def evaluate(model: Network, batches: Batches, objective: Objective, micro: MicroBatches | None = None) -> Counter:
     """Run a split through the model in eval mode and count. Leaves the model in eval mode.
 
     Always in full precision: what a trial reports is what the saved model gives again.
+
+    Args:
+        model: asked about the images.
+        batches: the split.
+        objective: what is counted.
+        micro: remembers, from one call to the next, of how many images at once memory has run out; None begins anew.
+
+    Raises:
+        TrialError: memory does not suffice for a single image.
     """
     model.eval()
     counter = objective.counter(batches.device)
-    for images, labels in batches.in_order():
-        logits = model(images)
-        counter.add(logits, labels, objective.val_loss(logits, labels))
+    micro = micro or MicroBatches(purpose="validation")
+    for inputs, targets in batches.in_order():
+        for answer in micro.fit(len(targets), partial(_answers, model, objective, inputs, targets)):
+            counter.add(*answer)
     return counter
 
 
-@contextmanager
-def autocast(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
-    """Compute in `dtype` where that is safe; None computes in full precision."""
-    with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
-        yield
+def _answers(
+    model: Network, objective: Objective, inputs: Inputs, targets: Tensor, parts: int
+) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Give predicted and true class ids and the mean loss of each part of a batch."""
+    found = []
+    for piece, truth in zip(split(inputs, parts), targets.tensor_split(parts), strict=True):
+        logits: Tensor = model(piece)
+        found.append((logits.argmax(dim=1), truth, objective.val_loss(logits, truth)))
+    return found
