@@ -15,7 +15,16 @@ from benchmarks.facts import is_busy, measuring_facts
 from benchmarks.material import find_aquarium
 from benchmarks.places import RESULTS
 from benchmarks.programs import ProgramError
-from benchmarks.stages import Bench, Found, Part, driver_part, overhead_part, search_part, worker_part
+from benchmarks.stages import (
+    Bench,
+    Found,
+    Part,
+    driver_part,
+    overhead_part,
+    search_part,
+    suggestion_part,
+    worker_part,
+)
 from benchmarks.table import section
 from benchmarks.workloads import QUICK, WORKLOADS, Sizes, quick
 from tune_cnn.machine import usable_cpus
@@ -24,7 +33,13 @@ from tune_cnn.machine import usable_cpus
 def parts(*, quickly: bool) -> Mapping[str, Part]:
     """Give the parts of the benchmark by the names that --only takes."""
     searches = {each.name: search_part(quick(each) if quickly else each) for each in WORKLOADS}
-    return {**searches, "overhead": overhead_part, "driver": driver_part, "worker": worker_part}
+    return {
+        **searches,
+        "overhead": overhead_part,
+        "suggestion": suggestion_part,
+        "driver": driver_part,
+        "worker": worker_part,
+    }
 
 
 def measure(bench: Bench, chosen: Mapping[str, Part]) -> tuple[Found, list[str]]:

@@ -89,7 +89,7 @@ def open_session(space: Space, folder: Path, clock: Callable[[], float]) -> Sear
     """Open a session as a search does, without images or weights."""
     run = RunFolder(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    study = Study.open(run.study, space.search, defaults=space.defaults())
+    study = Study.open(run.study, space.search)
     return SearchSession(space, study, run, weights_files=_AnyWeights(), data=_FINGERPRINT, clock=clock)
 
 

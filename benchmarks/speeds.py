@@ -1,4 +1,4 @@
-"""How fast the bare parts of a search's networks run here, while the other cores train too: what its floor is made of."""
+"""How fast the bare parts of a search's networks run here while the other cores train too: the stuff of its floor."""
 
 import argparse
 import json

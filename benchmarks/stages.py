@@ -4,19 +4,24 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks import overhead
-from benchmarks.comparing import compare
+from benchmarks import overhead, speeds, suggestion
+from benchmarks.comparing import Comparison, compare
+from benchmarks.floor import Floor, Work, floor_of
 from benchmarks.material import Images, write_images, write_weights
 from benchmarks.measured import Trained
 from benchmarks.places import ROOT
 from benchmarks.programs import ProgramError, Setting, best_workers
 from benchmarks.table import Row
-from benchmarks.workloads import BACKBONES, PX, Sizes, Workload
+from benchmarks.workloads import BACKBONES, PX, VIEWS, Sizes, Workload
+from tune_cnn.config import TrialConfig
+from tune_cnn.results.records import RunFolder
+from tune_cnn.sections.search import SearchConfig
+from tune_cnn.yaml_files import load_model
 
 
 @dataclass
@@ -85,11 +90,31 @@ def search_part(workload: Workload) -> Part:
 
     def measure(bench: Bench) -> Found:
         setting, (workers, _) = bench.setting(workload.train, workload.val), bench.workers
-        done = compare(workload, setting, bench.folder / workload.name, workers=workers)
-        search = (workload.title, workload.size, done.agreement.text, "", f"{done.ours.seconds:.3g} s", "")
-        return Found(done.rows(), [search], raw={workload.name: done.as_json()})
+        folder = bench.folder / workload.name
+        done = compare(workload, setting, folder, workers=workers)
+        floor = _floor(bench, done, folder / "ours" / "run")
+        search = (
+            *(workload.title, workload.size, done.agreement.text),
+            *(f"{floor.seconds:.3g} s", f"{done.ours.seconds:.3g} s", f"{floor.efficiency(done.ours.seconds):.2f}"),
+        )
+        return Found(done.rows(), [search], raw={workload.name: {**done.as_json(), "floor": asdict(floor)}})
 
     return measure
+
+
+def _floor(bench: Bench, done: Comparison, run: Path) -> Floor:
+    """Measure the bare parts of what a search trained, and give its floor."""
+    models, decode_seconds = speeds.read(_apart(bench, "speeds", run=run, beside=bench.concurrent - 1))
+    images, config = done.setting.images, load_model(RunFolder(run).trial(0).config, TrialConfig)
+    work = Work(
+        train=images.train,
+        val=images.val,
+        views=VIEWS,
+        batch_size=config.training.batch_size,
+        devices=bench.concurrent,
+        decode_seconds=decode_seconds,
+    )
+    return floor_of(done.ours.trials, models, work)
 
 
 def overhead_part(bench: Bench) -> Found:
@@ -111,6 +136,17 @@ def overhead_part(bench: Bench) -> Found:
         0.3,
     )
     return Found([row], raw={"overhead": {"ours_gaps": ours, "plain_gaps": plain}})
+
+
+def suggestion_part(bench: Bench) -> Found:
+    """Measure how long the default sampler takes for a suggestion after many trials."""
+    sampler, past = SearchConfig().sampler, bench.sizes.past_trials
+    asks, *_ = suggestion.measure(sampler, past, repeats=bench.sizes.suggestions, folder=bench.folder)
+    shown = f"{asks.median_ms:.3g} ms"
+    measure = f"median of {len(asks.each_ms)}, sampler {sampler}"
+    row = Row(f"suggestion at {past:,} past trials", measure, shown, "", asks.median_ms, "ms", "≤", 30)
+    note = f"Nine of ten suggestions took less than {asks.p90_ms:.3g} ms."
+    return Found([row], notes=[note], raw={"suggestion": asdict(asks)})
 
 
 def driver_part(bench: Bench) -> Found:
@@ -139,7 +175,7 @@ def worker_part(bench: Bench) -> Found:
     return Found(notes=[note], raw={"worker": found})
 
 
-def _apart(bench: Bench, module: str, **options: int) -> dict[str, Any]:
+def _apart(bench: Bench, module: str, **options: object) -> dict[str, Any]:
     """Run a program of this folder in a process of its own, and read its figures.
 
     Raises:
