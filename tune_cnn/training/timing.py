@@ -26,8 +26,8 @@ from tune_cnn.models.units import units_of
 from tune_cnn.sections.image import ImageConfig, Policy
 from tune_cnn.training.batches import Batches, best_device
 from tune_cnn.training.checkpoint import Checkpoint, save_checkpoint
-from tune_cnn.training.loop import autocast
 from tune_cnn.training.objective import Objective, objective_for
+from tune_cnn.training.precision import FULL, Precision
 from tune_cnn.training.schedule import build_optimizer, parameter_groups
 from tune_cnn.training.times import ImageTimes, ModelTimes, StepTime
 
@@ -180,7 +180,7 @@ class TimedModel:
     def train_once(self, optimizer: optim.Optimizer, sample: _Sample) -> None:
         """Make the training step that the loop makes."""
         optimizer.zero_grad(set_to_none=True)
-        with autocast(self.device, self._amp_dtype):
+        with self._precision.autocast(self.device):
             loss: Tensor = self._loss(self.network(sample.images), sample.targets)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -206,13 +206,14 @@ class TimedModel:
     def _checkpoint(self, optimizer: optim.Optimizer) -> Checkpoint:
         phase = {"name": "train", "first_epoch": 1}
         weights, state = cpu_copy(self.network), optimizer.state_dict()
-        return Checkpoint(1, weights, state, schedule={}, stopping={}, phase=phase, history=[], scaler={})
+        return Checkpoint(1, weights, state, schedule={}, stopping={}, phase=phase, history=[], step={})
 
     @property
-    def _amp_dtype(self) -> torch.dtype | None:
-        if not self.config.training.amp or self.device.type != "cuda":
-            return None
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    def _precision(self) -> Precision:
+        """What a trial most probably trains in; the probe that settles it on GPUs is the trial's."""
+        asked = self.config.training.precision
+        half = asked == "half" or (asked == "auto" and self.device.type == "cuda")
+        return Precision("bfloat16") if half else FULL
 
     def _sample(self, batch_size: int) -> _Sample:
         px = self.config.image.px
