@@ -66,4 +66,4 @@ QUICK = Sizes((0,), 3, 3, driver_trials=30, driver_slots=8, worker_trials=20, pa
 
 def quick(workload: Workload) -> Workload:
     """Cut a workload to seconds: for finding out whether the benchmark runs at all, its figures mean nothing."""
-    return replace(workload, trials=2, epochs=2, train=40, val=20, px=32)
+    return replace(workload, trials=2, epochs=2, train=40, val=20, px=64)
