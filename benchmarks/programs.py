@@ -53,7 +53,7 @@ def search_ours(space: Path, setting: Setting, folder: Path, *, overrides: Seque
         *("--concurrent", str(setting.concurrent), "--gpus-per-trial", str(setting.gpus_per_trial)),
         *(part for override in overrides for part in ("--set", override)),
     ]
-    seconds = _timed(command, folder / "output.txt")
+    seconds = timed(command, folder / "output.txt")
     return Searched(OURS, seconds, read_run(RunFolder(folder / "run")))
 
 
@@ -101,7 +101,7 @@ def search_plain(
         *("--out", str(folder), "--px", str(px), "--epochs", str(epochs), "--workers", str(workers)),
         *("--concurrent", str(setting.concurrent), "--gpus-per-trial", str(setting.gpus_per_trial)),
     ]
-    seconds = _timed(command, folder / "output.txt")
+    seconds = timed(command, folder / "output.txt")
     return Searched(PLAIN, seconds, read_records(folder / "records.json"))
 
 
@@ -143,7 +143,7 @@ def best_workers(
     return min(tried, key=lambda count: tried[count]), tried
 
 
-def _timed(command: Sequence[str], output: Path) -> float:
+def timed(command: Sequence[str], output: Path) -> float:
     """Run a command to its end, with its output in a file; give the seconds from its start to its end.
 
     Raises:
