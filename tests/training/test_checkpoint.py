@@ -25,44 +25,70 @@ from tune_cnn.training.checkpoint import (
 )
 from tune_cnn.training.loop import Training
 from tune_cnn.training.objective import objective_for
+from tune_cnn.training.precision import FULL, Precision
+
+TINY = {"kind": "custom", "layers": [{"conv": 4, "pool": 4, "batch_norm": True}, {"conv": 6, "pool": 2}]}
 
 
-def test_a_checkpoint_keeps_how_gradients_are_scaled(tmp_path: Path) -> None:
-    images = ImageRows(np.zeros((4, 32, 32, 3), np.uint8), np.arange(4), made_by="zeros", sha256=["0"] * 4)
-    split = SplitImages(images, np.array([0, 1, 0, 1]), tuple("abcd"))
+def training(root: Path, precision: Precision = FULL) -> Training:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    images = ImageRows(pixels, np.arange(6), made_by="noise", sha256=["0"] * 6)
+    split = SplitImages(images, np.array([0, 1, 0, 1, 1, 0]), tuple("abcdef"))
     batches = Batches.of(
         split.images,
         split.targets,
-        batch_size=2,
+        batch_size=3,
         preprocessing=((0.5, 0.5, 0.5), (0.2, 0.2, 0.2)),
         device=torch.device("cpu"),
     )
-    augmentation = Augmentation(split, build_policy("none", 32), seed=0, views=None, cache=Cache(tmp_path))
+    augmentation = Augmentation(split, build_policy("none", 32), seed=0, views=None, cache=Cache(root))
+    config = trial_config(root, training={"epochs": 2}, model={"backbone": TINY, "head": {"dropout": 0.2}})
+    torch.manual_seed(0)
+    return Training(
+        model=build_classifier(config.model, 2),
+        frozen_units=0,
+        train=TrainBatches(batches, AugmentedViews(split, augmentation)),
+        val=batches,
+        objective=objective_for("classification", config.training, [3, 3]),
+        config=config.training,
+        seed=0,
+        score_of=score_of("val_accuracy"),
+        precision=precision,
+    )
 
-    def training() -> Training:
-        config = trial_config(tmp_path, training={"epochs": 2})
-        return Training(
-            model=build_classifier(config.model, 2),
-            frozen_units=0,
-            train=TrainBatches(batches, AugmentedViews(split, augmentation)),
-            val=batches,
-            objective=objective_for("classification", config.training, [2, 2]),
-            config=config.training,
-            seed=0,
-            score_of=score_of("val_accuracy"),
-        )
 
-    before, after, idle = training(), training(), training()
-    # On the CPU nothing is scaled; a scaler that is at work behaves alike there.
+def resumed(root: Path, before: Training) -> Training:
+    save_checkpoint(root, before.checkpoint(), None)
+    after = training(root)
+    found = load_checkpoint(root, after.model)
+    assert found is not None
+    after.resume(found[0])
+    return after
+
+
+def test_a_checkpoint_keeps_how_steps_are_made(tmp_path: Path) -> None:
+    before = training(tmp_path, Precision("float16", "channels_last"))
     before.step.scaler = torch.amp.GradScaler("cpu", init_scale=128.0)
-    after.step.scaler = torch.amp.GradScaler("cpu")
-    for scaled in (before, idle):  # an idle scaler leaves the other as it is
-        save_checkpoint(tmp_path, scaled.checkpoint(), None)
-        found = load_checkpoint(tmp_path, after.model)
-        assert found is not None
-        after.resume(found[0])
-        assert after.step.scaler.get_scale() == 128.0
+    before.step.micro.size = 2
+    after = resumed(tmp_path, before)
+    assert after.step.precision == Precision("float16", "channels_last")
     assert after.step.scaler.state_dict() == before.step.scaler.state_dict()
+    assert (after.step.scaler.get_scale(), after.step.micro.size) == (128.0, 2)
+    idle = resumed(tmp_path, training(tmp_path))
+    assert (idle.step.precision, idle.step.scaler.is_enabled(), idle.step.micro.size) == (FULL, False, None)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_weights_laid_out_otherwise_than_in_the_file_go_on_alike(tmp_path: Path, layout: str) -> None:
+    whole, cut = (training(tmp_path, Precision(layout=layout)) for _ in range(2))
+    list(whole.epochs())
+    next(cut.epochs())
+    after = resumed(tmp_path, cut)
+    list(after.epochs())
+    convolution = next(one for one in after.model.parameters() if one.ndim == 4)
+    assert convolution.is_contiguous(memory_format=torch.channels_last) == (layout == "channels_last")
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(after.model.state_dict()[name], tensor), name
 
 
 def network(*, frozen: int = 1) -> Classifier:

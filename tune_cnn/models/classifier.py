@@ -185,10 +185,8 @@ def _loaded(name: str, file: Path | None, trunk: Trunk) -> nn.Module:
 
 def _identity(file: Path | None) -> tuple[object, ...] | None:
     """Give what tells a file from what it was before; None without a file."""
-    if file is None:
-        return None
-    if not file.exists():  # loading it says what is wrong
-        return (file,)
+    if file is None or not file.exists():  # loading says what is wrong with one that is not there
+        return (file,) if file else None
     status = file.stat()
     return file, status.st_size, status.st_mtime_ns, status.st_ino
 
