@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tune_cnn.config import TrialConfig
+from tune_cnn.data.cache import Cache
 from tune_cnn.sample import write_sample
 
 
@@ -18,9 +19,9 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
     """A cache for decoded images, shared by all tests as it is by all trials."""
-    return tmp_path_factory.mktemp("cache")
+    return Cache(tmp_path_factory.mktemp("cache"))
 
 
 def trial_config(root: Path, **sections: Any) -> TrialConfig:

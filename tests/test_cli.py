@@ -19,6 +19,7 @@ from tests.data.malformed_data import MALFORMED, MalformedData
 from tests.data.test_groups import videos
 from tests.space.malformed_spaces import MALFORMED_SPACES, MalformedSpace
 from tune_cnn import cli
+from tune_cnn.data.cache import Cache
 from tune_cnn.results.records import TrialFolder
 from tune_cnn.trial import run_trial
 from tune_cnn.yaml_files import write_yaml
@@ -32,11 +33,9 @@ class Outcome:
 
 
 @pytest.fixture
-def tune_cnn(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache_dir: Path, tmp_path: Path
-) -> Any:
+def tune_cnn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache: Cache, tmp_path: Path) -> Any:
     """Run a command within this process, in a folder of the test."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_dir))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache.folder))
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str | Path) -> Outcome:
@@ -212,9 +211,9 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.fixture(scope="module")
-def model(shapes: Path, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(shapes: Path, cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    run_trial(trial_config(shapes), TrialFolder(folder), metric="val_accuracy", cache_dir=cache_dir)
+    run_trial(trial_config(shapes), TrialFolder(folder), metric="val_accuracy", cache=cache)
     return folder / "best"
 
 
@@ -236,7 +235,7 @@ def test_a_model_is_evaluated_on_both_splits(model: Path, tune_cnn: Any) -> None
     assert "specificity" in text
 
 
-def test_names_in_json_are_printed_as_they_are(shapes: Path, cache_dir: Path, tmp_path: Path, tune_cnn: Any) -> None:
+def test_names_in_json_are_printed_as_they_are(shapes: Path, cache: Cache, tmp_path: Path, tune_cnn: Any) -> None:
     images = sorted((shapes / "train").rglob("*.jpg"))
     for split in ("train", "valid"):
         for name, image in ((":smile:", images[0]), ("[red]x", images[-1])):
@@ -244,7 +243,7 @@ def test_names_in_json_are_printed_as_they_are(shapes: Path, cache_dir: Path, tm
             (tmp_path / "data" / split / name / "a.jpg").write_bytes(image.read_bytes() + split.encode())
     data = {"kind": "folders", "root": str(tmp_path / "data"), "splits": {"train": "train", "val": "valid"}}
     config = trial_config(tmp_path, data=data, training={"epochs": 1, "batch_size": 2})
-    run_trial(config, TrialFolder(tmp_path / "trial"), metric="val_accuracy", cache_dir=cache_dir)
+    run_trial(config, TrialFolder(tmp_path / "trial"), metric="val_accuracy", cache=cache)
     scores = json.loads(tune_cnn("evaluate", tmp_path / "trial" / "best", "--json").out)
     assert scores["val"]["classes"] == [":smile:", "[red]x"]
 

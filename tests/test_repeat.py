@@ -11,6 +11,7 @@ from tests.conftest import trial_config
 from tests.models.conftest import WriteWeights, write_weights
 from tests.results.made import epoch, trial
 from tests.search.driving import made_space, open_session
+from tune_cnn.data.cache import Cache
 from tune_cnn.errors import DivergedError, RunFolderError, WeightsError
 from tune_cnn.repeat import repeat_trial, verdict
 from tune_cnn.results.records import RunFolder
@@ -108,17 +109,17 @@ def shown(console: Console) -> str:
 
 
 def test_a_diverged_trial_that_diverges_again_came_out_equal(
-    shapes: Path, cache_dir: Path, tmp_path: Path, console: Console
+    shapes: Path, cache: Cache, tmp_path: Path, console: Console
 ) -> None:
     session = diverging_session(shapes, tmp_path)
     job = session.propose()
     assert job is not None
     with pytest.raises(DivergedError) as first:
-        run_trial(job.config, session.run.trial(0), metric="val_accuracy", cache_dir=cache_dir)
+        run_trial(job.config, session.run.trial(0), metric="val_accuracy", cache=cache)
     session.on_end(0, f"DivergedError: {first.value}")
     write_yaml(session.run.space, session.space.canonical())
     with pytest.raises(DivergedError, match="a lower training"):
-        repeat_trial(session.run.trial(0).config, tmp_path / "out", cache_dir=cache_dir, console=console)
+        repeat_trial(session.run.trial(0).config, tmp_path / "out", cache=cache, console=console)
     assert "equal to trial 0: after 0 epochs it failed alike (DivergedError: epoch 1:" in shown(console)
 
 
@@ -134,12 +135,12 @@ def diverging_session(shapes: Path, folder: Path) -> SearchSession:
 
 
 def test_the_weights_of_a_hand_written_config_are_found(
-    shapes: Path, cache_dir: Path, tmp_path: Path, console: Console, write_weights: WriteWeights
+    shapes: Path, cache: Cache, tmp_path: Path, console: Console, write_weights: WriteWeights
 ) -> None:
     file = write_weights(BACKBONE, f"weights/{BACKBONE}.safetensors")
     config = written(tmp_path, root="nowhere", weights_file=None)
     places = {"weights_dir": file.parent, "data_root": shapes}
-    repeat_trial(config, tmp_path / "out", cache_dir=cache_dir, console=console, **places)
+    repeat_trial(config, tmp_path / "out", cache=cache, console=console, **places)
     assert f"weights: --weights: {file}" in shown(console)
     assert "epoch 1:" in shown(console)
     kept = read_yaml(tmp_path / "out/best/config.yaml").tree
@@ -147,41 +148,41 @@ def test_the_weights_of_a_hand_written_config_are_found(
 
 
 def test_weights_whose_file_is_gone_are_found_again(
-    shapes: Path, cache_dir: Path, tmp_path: Path, console: Console, write_weights: WriteWeights
+    shapes: Path, cache: Cache, tmp_path: Path, console: Console, write_weights: WriteWeights
 ) -> None:
     file = write_weights(BACKBONE, f"{BACKBONE}.safetensors")
     config = written(tmp_path, root=str(shapes), weights_file=str(tmp_path / "gone.safetensors"))
-    repeat_trial(config, tmp_path / "out", cache_dir=cache_dir, console=console, weights_dir=tmp_path)
+    repeat_trial(config, tmp_path / "out", cache=cache, console=console, weights_dir=tmp_path)
     assert f"weights: --weights: {file}" in shown(console)
 
 
 def test_weights_that_are_there_are_taken_without_asking(
-    shapes: Path, cache_dir: Path, tmp_path: Path, console: Console, write_weights: WriteWeights
+    shapes: Path, cache: Cache, tmp_path: Path, console: Console, write_weights: WriteWeights
 ) -> None:
     file = write_weights(BACKBONE, "mine.safetensors")
     config = written(tmp_path, root=str(shapes), weights_file=str(file))
-    repeat_trial(config, tmp_path / "out", cache_dir=cache_dir, console=console)
+    repeat_trial(config, tmp_path / "out", cache=cache, console=console)
     assert "weights:" not in shown(console)
 
 
 def test_weights_that_cannot_be_had_are_named_before_anything_is_written(
-    shapes: Path, cache_dir: Path, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+    shapes: Path, cache: Cache, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     config = written(tmp_path, root=str(shapes), weights_file=None)
     with pytest.raises(WeightsError, match="give --weights DIR"):
-        repeat_trial(config, tmp_path / "out", cache_dir=cache_dir, console=console)
+        repeat_trial(config, tmp_path / "out", cache=cache, console=console)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_with_something_in_it_is_not_trained_into(
-    shapes: Path, cache_dir: Path, tmp_path: Path, console: Console
+    shapes: Path, cache: Cache, tmp_path: Path, console: Console
 ) -> None:
     config = written(tmp_path, root=str(shapes), weights_file=None)
     with pytest.raises(RunFolderError, match="not an empty folder; write --out with a new one"):
-        repeat_trial(config, tmp_path, cache_dir=cache_dir, console=console)
+        repeat_trial(config, tmp_path, cache=cache, console=console)
     with pytest.raises(RunFolderError, match="not an empty folder"):
-        repeat_trial(config, config, cache_dir=cache_dir, console=console)
+        repeat_trial(config, config, cache=cache, console=console)
 
 
 def written(folder: Path, *, root: str, weights_file: str | None) -> Path:

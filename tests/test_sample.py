@@ -7,6 +7,7 @@ import pytest
 
 from tests.data.pictures import put
 from tests.data.test_malformed_data import SECTION
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import open_data, summary
 from tune_cnn.errors import InputError
 from tune_cnn.sample import OBJECTS, SAMPLES, Part, draw_picture, write_sample
@@ -37,7 +38,7 @@ def contents(folder: Path) -> dict[str, str]:
 def test_a_sample_opens_without_a_warning_and_with_all_its_images(name: str, tmp_path: Path) -> None:
     write_sample(name, tmp_path / "set", images_per_class=FEW)
     section = SECTION.validate_python(SECTIONS[name] | {"root": str(tmp_path / "set")})
-    data = open_data(section, ImageConfig(px=32), cache_dir=tmp_path / "cache")
+    data = open_data(section, ImageConfig(px=32), cache=Cache(tmp_path / "cache"))
     assert data.classes == tuple(OBJECTS)
     assert [(row.train, row.val, row.test) for row in summary(data)] == [(4, 2, 2)] * len(OBJECTS)
     assert (data.skipped, data.warnings) == ((), ())
@@ -50,7 +51,7 @@ def test_a_sample_of_masks_opens_with_a_class_per_object(tmp_path: Path) -> None
         "kind": "masks", "images": "images", "masks": "masks", "pairs": "pairs.csv", "values": values,
         "splits": {"val": 0.25, "test": 0.25}, "root": str(tmp_path / "set"),
     }  # fmt: skip
-    data = open_data(SECTION.validate_python(section), ImageConfig(px=32), cache_dir=tmp_path / "cache")
+    data = open_data(SECTION.validate_python(section), ImageConfig(px=32), cache=Cache(tmp_path / "cache"))
     assert data.classes == ("background", *OBJECTS)
     assert {split: len(part.paths) for split, part in data.splits.items()} == {"train": 20, "val": 10, "test": 10}
     assert data.skipped == ()

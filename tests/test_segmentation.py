@@ -13,6 +13,7 @@ from rich.console import Console
 
 from tests.conftest import trial_config
 from tune_cnn.config import TrialConfig
+from tune_cnn.data.cache import Cache
 from tune_cnn.errors import DataError
 from tune_cnn.evaluation import evaluate_model, predict
 from tune_cnn.evaluation_output import print_evaluations, print_predictions
@@ -59,8 +60,8 @@ def config(root: Path, *, values: dict[int, str] = BINARY, **training: Any) -> T
     return TrialConfig.model_validate(whole)
 
 
-def run(config: TrialConfig, folder: Path, cache_dir: Path, **options: Any) -> list[EpochRecord]:
-    return run_trial(config, TrialFolder(folder), metric="val_miou", cache_dir=cache_dir, **options)
+def run(config: TrialConfig, folder: Path, cache: Cache, **options: Any) -> list[EpochRecord]:
+    return run_trial(config, TrialFolder(folder), metric="val_miou", cache=cache, **options)
 
 
 def curve(history: list[EpochRecord]) -> list[dict[str, float]]:
@@ -68,10 +69,10 @@ def curve(history: list[EpochRecord]) -> list[dict[str, float]]:
 
 
 @pytest.fixture(scope="module")
-def trained(masks: Path, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(masks: Path, cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished trial, and its config.yaml."""
     folder = tmp_path_factory.mktemp("trained") / "trial"
-    history = run(config(masks), folder, cache_dir)
+    history = run(config(masks), folder, cache)
     write_yaml(folder / "config.yaml", config(masks).model_dump(mode="json"))
     (folder / "history.json").write_text(json.dumps(curve(history)))
     return folder
@@ -89,12 +90,12 @@ def test_what_the_live_objects_hold_is_what_was_asked(masks: Path, trained: Path
 
 
 def test_the_best_epoch_is_that_of_the_highest_miou_and_a_saved_model_gives_its_scores_again(
-    trained: Path, cache_dir: Path
+    trained: Path, cache: Cache
 ) -> None:
     scores = json.loads((trained / "history.json").read_text())
     best = max(scores, key=lambda epoch: epoch["val_miou"])
     assert json.loads((trained / "best" / "model.json").read_text())["score"] == best["val_miou"]
-    val, test = evaluate_model(trained / "best", data_root=None, splits=["val", "test"], cache_dir=cache_dir)
+    val, test = evaluate_model(trained / "best", data_root=None, splits=["val", "test"], cache=cache)
     assert {f"val_{name}": value for name, value in val.scores.items()} == {
         name: value for name, value in best.items() if name.startswith("val_")
     }
@@ -107,7 +108,7 @@ def test_the_best_epoch_is_that_of_the_highest_miou_and_a_saved_model_gives_its_
 
 
 def test_a_killed_trial_goes_on_as_if_nothing_had_happened(
-    masks: Path, trained: Path, cache_dir: Path, tmp_path: Path
+    masks: Path, trained: Path, cache: Cache, tmp_path: Path
 ) -> None:
     class KilledError(BaseException):
         pass
@@ -116,12 +117,12 @@ def test_a_killed_trial_goes_on_as_if_nothing_had_happened(
         raise KilledError
 
     with pytest.raises(KilledError):
-        run(config(masks), tmp_path, cache_dir, on_epoch=kill)
-    assert curve(run(config(masks), tmp_path, cache_dir)) == json.loads((trained / "history.json").read_text())
+        run(config(masks), tmp_path, cache, on_epoch=kill)
+    assert curve(run(config(masks), tmp_path, cache)) == json.loads((trained / "history.json").read_text())
 
 
-def test_a_config_alone_can_be_trained_by_its_task_s_own_metric(trained: Path, cache_dir: Path, tmp_path: Path) -> None:
-    repeat_trial(trained / "config.yaml", tmp_path / "again", cache_dir=cache_dir, console=Console(file=StringIO()))
+def test_a_config_alone_can_be_trained_by_its_task_s_own_metric(trained: Path, cache: Cache, tmp_path: Path) -> None:
+    repeat_trial(trained / "config.yaml", tmp_path / "again", cache=cache, console=Console(file=StringIO()))
     card, before = (
         json.loads((folder / "best" / "model.json").read_text()) for folder in (tmp_path / "again", trained)
     )
@@ -154,31 +155,31 @@ def test_predicted_masks_have_the_size_of_their_images_and_their_shares_add_up(
     assert "0000.png" in screen.getvalue()
 
 
-def test_masks_asked_of_a_classifier_are_refused(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+def test_masks_asked_of_a_classifier_are_refused(shapes: Path, cache: Cache, tmp_path: Path) -> None:
     model = {"backbone": "mobilenetv3_small_050", "weights": "none", "freeze": {"depth": 1.0}}
     classifier = trial_config(shapes, training={"epochs": 1, "batch_size": 8}, model=model)
-    run_trial(classifier, TrialFolder(tmp_path / "t"), metric="val_accuracy", cache_dir=cache_dir)
+    run_trial(classifier, TrialFolder(tmp_path / "t"), metric="val_accuracy", cache=cache)
     found = predict(tmp_path / "t" / "best", sorted((shapes / "test").rglob("*.jpg"))[:1])
     with pytest.raises(DataError, match="--out is for the masks of a segmentation model"):
         print_predictions(found, Console(file=StringIO()), top=1, csv_file=None, masks_dir=tmp_path / "masks")
-    assert write_pictures(tmp_path / "t" / "best", tmp_path / "pictures", split="test", cache_dir=cache_dir) == []
+    assert write_pictures(tmp_path / "t" / "best", tmp_path / "pictures", split="test", cache=cache) == []
 
 
-def test_the_best_the_median_and_the_worst_test_image_are_drawn(trained: Path, cache_dir: Path, tmp_path: Path) -> None:
-    files = write_pictures(trained / "best", tmp_path / "pictures", split="test", cache_dir=cache_dir)
+def test_the_best_the_median_and_the_worst_test_image_are_drawn(trained: Path, cache: Cache, tmp_path: Path) -> None:
+    files = write_pictures(trained / "best", tmp_path / "pictures", split="test", cache=cache)
     assert [file.name.split("_")[0] for file in files] == ["best", "median", "worst"]
     ious = [float(file.name.split("_")[2]) for file in files]
     assert ious == sorted(ious, reverse=True)
     assert len({file.read_bytes() for file in files}) == 3
-    again = write_pictures(trained / "best", tmp_path / "pictures", split="test", cache_dir=cache_dir)
+    again = write_pictures(trained / "best", tmp_path / "pictures", split="test", cache=cache)
     assert [file.name for file in again] == [file.name for file in files]
 
 
-def test_several_classes_are_scored_each(masks: Path, cache_dir: Path, tmp_path: Path) -> None:
-    run(config(masks, values=VALUES, epochs=1, class_weights="balanced", loss="focal"), tmp_path / "t", cache_dir)
-    (val,) = evaluate_model(tmp_path / "t" / "best", data_root=None, splits=["val"], cache_dir=cache_dir)
+def test_several_classes_are_scored_each(masks: Path, cache: Cache, tmp_path: Path) -> None:
+    run(config(masks, values=VALUES, epochs=1, class_weights="balanced", loss="focal"), tmp_path / "t", cache)
+    (val,) = evaluate_model(tmp_path / "t" / "best", data_root=None, splits=["val"], cache=cache)
     assert val.classes == ("background", *OBJECTS)
     screen = StringIO()
     print_evaluations([val], Console(file=screen, width=120))
     assert all(name in screen.getvalue() for name in ("iou", "dice", "miou", *OBJECTS))
-    assert len(write_pictures(tmp_path / "t" / "best", tmp_path / "p", split="val", cache_dir=cache_dir)) == 3
+    assert len(write_pictures(tmp_path / "t" / "best", tmp_path / "p", split="val", cache=cache)) == 3

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from tests.conftest import trial_config
 from tune_cnn.config import TrialConfig
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import open_data
 from tune_cnn.errors import ChangedDataError, DivergedError, RunFolderError
 from tune_cnn.evaluation import evaluate_model, predict
@@ -34,8 +35,8 @@ SCHEDULES: list[dict[str, Any]] = [
 ]
 
 
-def run(config: TrialConfig, folder: Path, cache_dir: Path, **options: Any) -> list[EpochRecord]:
-    return run_trial(config, TrialFolder(folder), metric="val_accuracy", cache_dir=cache_dir, **options)
+def run(config: TrialConfig, folder: Path, cache: Cache, **options: Any) -> list[EpochRecord]:
+    return run_trial(config, TrialFolder(folder), metric="val_accuracy", cache=cache, **options)
 
 
 def curve(history: list[EpochRecord]) -> list[dict[str, float]]:
@@ -46,12 +47,12 @@ def with_training(root: Path, **training: Any) -> TrialConfig:
     return trial_config(root, training={"epochs": 3, "batch_size": 8, **training})
 
 
-def test_the_same_config_and_seed_give_the_same_curve(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
-    first = run(trial_config(shapes), tmp_path / "first", cache_dir)
+def test_the_same_config_and_seed_give_the_same_curve(shapes: Path, cache: Cache, tmp_path: Path) -> None:
+    first = run(trial_config(shapes), tmp_path / "first", cache)
     torch.randn(7)  # whatever else drew from the global generator in between must not matter
-    second = run(trial_config(shapes), tmp_path / "second", cache_dir)
+    second = run(trial_config(shapes), tmp_path / "second", cache)
     assert curve(first) == curve(second)
-    other = run(trial_config(shapes, seed=2), tmp_path / "other", cache_dir)
+    other = run(trial_config(shapes, seed=2), tmp_path / "other", cache)
     assert curve(other) != curve(first)
 
 
@@ -65,11 +66,11 @@ class Killed(BaseException):
     ids=[f"{one['kind']}-{other['kind']}" for one, other in zip(OPTIMIZERS, SCHEDULES, strict=True)],
 )
 def test_a_killed_trial_goes_on_as_if_nothing_had_happened(
-    shapes: Path, cache_dir: Path, tmp_path: Path, optimizer: dict[str, Any], schedule: dict[str, Any]
+    shapes: Path, cache: Cache, tmp_path: Path, optimizer: dict[str, Any], schedule: dict[str, Any]
 ) -> None:
     training = {"epochs": 4, "batch_size": 16, "optimizer": optimizer, "schedule": schedule, "warm_up": {"epochs": 1}}
     config = trial_config(shapes, training=training, augment="none")
-    whole = run(config, tmp_path / "whole", cache_dir)
+    whole = run(config, tmp_path / "whole", cache)
 
     def kill_after(epochs: int) -> None:
         def on_epoch(epoch: EpochRecord, _facts: TrialFacts, _memory: float | None) -> None:
@@ -77,22 +78,22 @@ def test_a_killed_trial_goes_on_as_if_nothing_had_happened(
                 raise Killed
 
         with pytest.raises(Killed):
-            run(config, tmp_path / "parts", cache_dir, on_epoch=on_epoch)
+            run(config, tmp_path / "parts", cache, on_epoch=on_epoch)
 
     kill_after(1)
     kill_after(3)
-    assert curve(run(config, tmp_path / "parts", cache_dir)) == curve(whole)
+    assert curve(run(config, tmp_path / "parts", cache)) == curve(whole)
 
 
-def test_a_resumed_trial_tells_of_every_epoch_again(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+def test_a_resumed_trial_tells_of_every_epoch_again(shapes: Path, cache: Cache, tmp_path: Path) -> None:
     told: list[int] = []
     config = trial_config(shapes)
-    run(config, tmp_path / "trial", cache_dir)
-    run(config, tmp_path / "trial", cache_dir, on_epoch=lambda epoch, _facts, _memory: told.append(epoch.epoch))
+    run(config, tmp_path / "trial", cache)
+    run(config, tmp_path / "trial", cache, on_epoch=lambda epoch, _facts, _memory: told.append(epoch.epoch))
     assert told == [1, 2, 3]
 
 
-def test_frozen_units_stand_still_to_the_bit_and_the_others_move(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+def test_frozen_units_stand_still_to_the_bit_and_the_others_move(shapes: Path, cache: Cache, tmp_path: Path) -> None:
     config = trial_config(shapes)
     states: list[dict[str, torch.Tensor]] = []
 
@@ -100,7 +101,7 @@ def test_frozen_units_stand_still_to_the_bit_and_the_others_move(shapes: Path, c
         file = next((tmp_path / "trial" / "last").glob("*.safetensors"))
         states.append({name: tensor for name, tensor in load_file(file).items() if name.startswith("model/backbone.")})
 
-    history = run(config, tmp_path / "trial", cache_dir, on_epoch=keep_state)
+    history = run(config, tmp_path / "trial", cache, on_epoch=keep_state)
     moved = {name for name, tensor in states[0].items() if not torch.equal(tensor, states[-1][name])}
     running = {name for name in states[0] if "running_" in name}
     assert history[0].frozen_units == 6  # half of resnet18's thirteen units: up to and with layer1
@@ -109,8 +110,8 @@ def test_frozen_units_stand_still_to_the_bit_and_the_others_move(shapes: Path, c
     assert {name for name in running if "layer4" in name} <= moved
 
 
-def test_warm_up_freezes_everything_then_thaws_to_the_depth(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
-    history = run(with_training(shapes, warm_up={"epochs": 2}), tmp_path / "trial", cache_dir)
+def test_warm_up_freezes_everything_then_thaws_to_the_depth(shapes: Path, cache: Cache, tmp_path: Path) -> None:
+    history = run(with_training(shapes, warm_up={"epochs": 2}), tmp_path / "trial", cache)
     assert [record.frozen_units for record in history] == [13, 13, 6]
 
 
@@ -118,29 +119,27 @@ def test_warm_up_freezes_everything_then_thaws_to_the_depth(shapes: Path, cache_
 TINY = {"backbone": {"kind": "custom", "layers": [{"conv": 4, "pool": 2, "repeat": 2}]}}
 
 
-def test_phases_are_proved_by_the_recorded_rates_and_frozen_units(
-    shapes: Path, cache_dir: Path, tmp_path: Path
-) -> None:
+def test_phases_are_proved_by_the_recorded_rates_and_frozen_units(shapes: Path, cache: Cache, tmp_path: Path) -> None:
     optimizer = {"kind": "sgd", "lr": 1e-4}
     schedule = {"kind": "cosine", "final_fraction": 0.1}
     warm_up = {"epochs": 2, "lr": 0.5}
     training = {"epochs": 5, "batch_size": 8, "optimizer": optimizer, "schedule": schedule, "warm_up": warm_up}
-    history = run(trial_config(shapes, model=TINY, training=training), tmp_path / "trial", cache_dir)
+    history = run(trial_config(shapes, model=TINY, training=training), tmp_path / "trial", cache)
     assert [record.frozen_units for record in history] == [2, 2, 0, 0, 0]
     thirds = [0.9 * (1 + np.cos(np.pi * third / 3)) / 2 + 0.1 for third in range(3)]
     assert [record.lr for record in history] == pytest.approx([0.5, 0.5, *(1e-4 * share for share in thirds)])
 
 
-def test_the_layers_of_a_network_from_scratch_are_read_back(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+def test_the_layers_of_a_network_from_scratch_are_read_back(shapes: Path, cache: Cache, tmp_path: Path) -> None:
     head = {"convolutions": [{"conv": 3, "kernel": 1}], "features": "flat", "hidden": [6], "batch_norm": True}
     config = trial_config(shapes, model=TINY | {"head": head}, training={"epochs": 1, "batch_size": 8})
-    run(config, tmp_path, cache_dir)
+    run(config, tmp_path, cache)
     file = TrialFolder(tmp_path).effective
     assert compare_effective(config, file) == []
     observed = read_yaml(file).tree["observed"]
     assert [(layer["conv"], layer["pool"]) for layer in observed["layers"]] == [(4, 2), (4, 2)]
     assert [layer["kernel"] for layer in observed["head_convolutions"]] == [1]
-    (test,) = evaluate_model(tmp_path / "best", data_root=None, splits=["test"], cache_dir=cache_dir)
+    (test,) = evaluate_model(tmp_path / "best", data_root=None, splits=["test"], cache=cache)
     assert test.images == 15
 
 
@@ -154,9 +153,9 @@ EARLY = {  # a rate at which nothing moves: the second epoch cannot be better th
 
 
 def test_a_warm_up_that_brings_nothing_ends_early_and_leaves_its_epochs(
-    shapes: Path, cache_dir: Path, tmp_path: Path
+    shapes: Path, cache: Cache, tmp_path: Path
 ) -> None:
-    history = run(trial_config(shapes, model=TINY, training=EARLY), tmp_path / "trial", cache_dir)
+    history = run(trial_config(shapes, model=TINY, training=EARLY), tmp_path / "trial", cache)
     assert [record.frozen_units for record in history] == [2, 2, 0, 0, 0, 0]
     rates = [record.lr for record in history]
     assert rates[:2] == [1e-12, 1e-12]
@@ -166,7 +165,7 @@ def test_a_warm_up_that_brings_nothing_ends_early_and_leaves_its_epochs(
 
 @pytest.mark.parametrize("killed_after", [1, 2, 3], ids=["in-the-warm-up", "at-its-end", "in-the-training-proper"])
 def test_a_kill_around_an_early_end_of_the_warm_up_changes_nothing(
-    shapes: Path, cache_dir: Path, tmp_path: Path, killed_after: int
+    shapes: Path, cache: Cache, tmp_path: Path, killed_after: int
 ) -> None:
     config = trial_config(shapes, model=TINY, training=EARLY)
 
@@ -175,18 +174,18 @@ def test_a_kill_around_an_early_end_of_the_warm_up_changes_nothing(
             raise Killed
 
     with pytest.raises(Killed):
-        run(config, tmp_path / "parts", cache_dir, on_epoch=kill)
-    assert curve(run(config, tmp_path / "parts", cache_dir)) == curve(run(config, tmp_path / "whole", cache_dir))
+        run(config, tmp_path / "parts", cache, on_epoch=kill)
+    assert curve(run(config, tmp_path / "parts", cache)) == curve(run(config, tmp_path / "whole", cache))
 
 
-def test_the_best_epochs_weights_are_kept_not_the_last(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+def test_the_best_epochs_weights_are_kept_not_the_last(shapes: Path, cache: Cache, tmp_path: Path) -> None:
     config = with_training(shapes, epochs=6, optimizer={"kind": "sgd", "lr": 0.3})
-    history = run(config, tmp_path / "trial", cache_dir)
+    history = run(config, tmp_path / "trial", cache)
     best = max(history, key=lambda record: (record.score, -record.epoch))
     assert best.epoch < 6, "this run is meant to get worse towards its end"
     card = json.loads((tmp_path / "trial" / "best" / "model.json").read_text())
     assert (card["epoch"], card["score"]) == (best.epoch, best.score)
-    val, test = evaluate_model(tmp_path / "trial" / "best", data_root=None, splits=["val", "test"], cache_dir=cache_dir)
+    val, test = evaluate_model(tmp_path / "trial" / "best", data_root=None, splits=["val", "test"], cache=cache)
     for name, value in val.scores.items():
         assert value == best.scores[f"val_{name}"]
     assert (val.images, test.images) == (15, 15)
@@ -194,17 +193,17 @@ def test_the_best_epochs_weights_are_kept_not_the_last(shapes: Path, cache_dir: 
     assert np.array_equal(confusion.to_numpy(), val.confusion)
 
 
-def test_training_stops_once_its_patience_has_run_out(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+def test_training_stops_once_its_patience_has_run_out(shapes: Path, cache: Cache, tmp_path: Path) -> None:
     config = with_training(shapes, epochs=20, stop_patience_epochs=2, optimizer={"kind": "adam", "lr": 1e-12})
-    history = run(config, tmp_path / "trial", cache_dir)
+    history = run(config, tmp_path / "trial", cache)
     best = max(history, key=lambda record: (record.score, -record.epoch))
     assert len(history) == best.epoch + 2 < 20
 
 
-def test_a_loss_that_is_no_number_ends_the_trial(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_ends_the_trial(shapes: Path, cache: Cache, tmp_path: Path) -> None:
     config = with_training(shapes, epochs=5, optimizer={"kind": "sgd", "lr": 1e30})
     with pytest.raises(DivergedError, match=r"lower training\.optimizer\.lr"):
-        run(config, tmp_path / "trial", cache_dir)
+        run(config, tmp_path / "trial", cache)
     assert "DivergedError" in TrialFolder(tmp_path / "trial").error.read_text()
 
 
@@ -223,12 +222,12 @@ def test_a_loss_that_is_no_number_ends_the_trial(shapes: Path, cache_dir: Path, 
     ids=json.dumps,
 )
 def test_what_the_live_objects_hold_is_what_was_asked(
-    shapes: Path, cache_dir: Path, tmp_path: Path, training: dict[str, Any]
+    shapes: Path, cache: Cache, tmp_path: Path, training: dict[str, Any]
 ) -> None:
     head = {"hidden": [16, 8], "batch_norm": True, "dropout": 0.3}
     model = {"backbone": "resnet18", "weights": "none", "freeze": {"last_units": 3}, "head": head}
     config = trial_config(shapes, model=model, training={"epochs": 2, "batch_size": 8, **training})
-    run(config, tmp_path, cache_dir)
+    run(config, tmp_path, cache)
     file = TrialFolder(tmp_path).effective
     assert compare_effective(config, file) == []
     effective = read_yaml(file).tree
@@ -242,9 +241,7 @@ def test_what_the_live_objects_hold_is_what_was_asked(
     assert compare_effective(other, file) == ["training.batch_size is 9 in the config, but the live objects hold 8"]
 
 
-def test_after_a_warm_up_effective_yaml_shows_the_training_proper(
-    shapes: Path, cache_dir: Path, tmp_path: Path
-) -> None:
+def test_after_a_warm_up_effective_yaml_shows_the_training_proper(shapes: Path, cache: Cache, tmp_path: Path) -> None:
     phases: list[tuple[str, int]] = []
 
     def look(_epoch: EpochRecord, _facts: TrialFacts, _memory: float | None) -> None:
@@ -252,51 +249,49 @@ def test_after_a_warm_up_effective_yaml_shows_the_training_proper(
         phases.append((observed["phase"], observed["frozen_units"]))
 
     config = with_training(shapes, epochs=2, warm_up={"epochs": 1})
-    run(config, tmp_path, cache_dir, on_epoch=look)
+    run(config, tmp_path, cache, on_epoch=look)
     assert phases == [("warm_up", 13), ("train", 6)]
     assert compare_effective(config, TrialFolder(tmp_path).effective) == []
 
 
-def test_a_policy_that_does_not_reach_the_training_is_seen(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
-    run(with_training(shapes, epochs=1).model_copy(update={"augment": "none"}), tmp_path, cache_dir)
+def test_a_policy_that_does_not_reach_the_training_is_seen(shapes: Path, cache: Cache, tmp_path: Path) -> None:
+    run(with_training(shapes, epochs=1).model_copy(update={"augment": "none"}), tmp_path, cache)
     asked = with_training(shapes, epochs=1)
     assert asked.augment == "light"
     assert "augment is 'light' in the config" in " ".join(compare_effective(asked, TrialFolder(tmp_path).effective))
 
 
-def test_images_that_changed_since_the_search_began_are_refused(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+def test_images_that_changed_since_the_search_began_are_refused(shapes: Path, cache: Cache, tmp_path: Path) -> None:
     images = tmp_path / "images"
     shutil.copytree(shapes, images)
     config = trial_config(images)
-    expected = open_data(config.data, config.image, cache_dir=cache_dir).fingerprint
+    expected = open_data(config.data, config.image, cache=cache).fingerprint
     folder = tmp_path / "trial"
     next((images / "train").rglob("*.jpg")).unlink()
     with pytest.raises(ChangedDataError, match="images have changed since the search began"):
-        run(config, folder, cache_dir, expected_data=expected)
+        run(config, folder, cache, expected_data=expected)
     assert "ChangedDataError" in TrialFolder(folder).error.read_text()
     shutil.rmtree(images)
     with pytest.raises(ChangedDataError, match="the search began with images that could be read"):
-        run(config, folder, cache_dir, expected_data=expected)
+        run(config, folder, cache, expected_data=expected)
 
 
-def test_from_a_damaged_checkpoint_a_trial_comes_the_same_way_again(
-    shapes: Path, cache_dir: Path, tmp_path: Path
-) -> None:
+def test_from_a_damaged_checkpoint_a_trial_comes_the_same_way_again(shapes: Path, cache: Cache, tmp_path: Path) -> None:
     config = with_training(shapes, epochs=1)
-    whole = run(config, tmp_path, cache_dir)
+    whole = run(config, tmp_path, cache)
     flip_a_byte(next(TrialFolder(tmp_path).last.glob("*.safetensors")))
-    assert curve(run(config, tmp_path, cache_dir)) == curve(whole)
+    assert curve(run(config, tmp_path, cache)) == curve(whole)
     assert "begins anew" in TrialFolder(tmp_path).log.read_text()
 
 
-def test_a_saved_model_answers_as_the_trained_one(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
-    run(trial_config(shapes), tmp_path / "trial", cache_dir)
+def test_a_saved_model_answers_as_the_trained_one(shapes: Path, cache: Cache, tmp_path: Path) -> None:
+    run(trial_config(shapes), tmp_path / "trial", cache)
     images = sorted((shapes / "test").rglob("*.jpg"))
     (tmp_path / "broken.jpg").write_bytes(images[0].read_bytes()[:500])
     predictions = list(predict(tmp_path / "trial" / "best", [*images, tmp_path / "broken.jpg"]))
     assert predictions[-1].error
     assert not predictions[-1].ranking
-    (test,) = evaluate_model(tmp_path / "trial" / "best", data_root=None, splits=["test"], cache_dir=cache_dir)
+    (test,) = evaluate_model(tmp_path / "trial" / "best", data_root=None, splits=["test"], cache=cache)
     right = sum(one.ranking[0][0] == one.path.parent.name for one in predictions[:-1])
     assert right == np.trace(test.confusion)
     assert all(sum(share for _, share in one.ranking) == pytest.approx(1) for one in predictions[:-1])
@@ -313,9 +308,9 @@ def test_a_saved_model_answers_as_the_trained_one(shapes: Path, cache_dir: Path,
     ],
 )
 def test_a_damaged_model_folder_says_what_is_wrong(
-    shapes: Path, cache_dir: Path, tmp_path: Path, damage: Any, says: str
+    shapes: Path, cache: Cache, tmp_path: Path, damage: Any, says: str
 ) -> None:
-    run(with_training(shapes, epochs=1), tmp_path / "trial", cache_dir)
+    run(with_training(shapes, epochs=1), tmp_path / "trial", cache)
     best = tmp_path / "trial" / "best"
     damage(best)
     with pytest.raises(RunFolderError, match=says):
@@ -328,7 +323,7 @@ def flip_a_byte(file: Path) -> None:
     file.write_bytes(data)
 
 
-def test_class_weights_change_what_is_learned(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+def test_class_weights_change_what_is_learned(shapes: Path, cache: Cache, tmp_path: Path) -> None:
     unbalanced = tmp_path / "unbalanced"
     for file in sorted(shapes.rglob("*.jpg")):
         target = unbalanced / file.relative_to(shapes)
@@ -337,7 +332,7 @@ def test_class_weights_change_what_is_learned(shapes: Path, cache_dir: Path, tmp
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(file.read_bytes())
     curves = [
-        curve(run(with_training(unbalanced, epochs=1, class_weights=weights), tmp_path / weights, cache_dir))
+        curve(run(with_training(unbalanced, epochs=1, class_weights=weights), tmp_path / weights, cache))
         for weights in ("none", "balanced")
     ]
     assert curves[0] != curves[1]

@@ -16,6 +16,7 @@ from tune_cnn.errors import ChangedDataError, InputError, StoreError, TuneCnnErr
 from tune_cnn.results.display import line
 
 if TYPE_CHECKING:
+    from tune_cnn.data.cache import Cache
     from tune_cnn.search.open_space import OpenedSpace
 
 app = typer.Typer(
@@ -114,7 +115,7 @@ def check(
     from tune_cnn.search.open_space import open_space
 
     opened = open_space(space_file, overrides=sets or [], data_root=data)
-    check_space(opened.space, _console(), cache_dir=_cache(cache_dir), csv_file=csv)
+    check_space(opened.space, _console(), cache=_cache(cache_dir), csv_file=csv)
 
 
 @app.command()
@@ -131,7 +132,7 @@ def train(
     """
     from tune_cnn.repeat import repeat_trial
 
-    repeat_trial(config, out, cache_dir=_cache(cache_dir), console=_console(), weights_dir=weights, data_root=data)
+    repeat_trial(config, out, cache=_cache(cache_dir), console=_console(), weights_dir=weights, data_root=data)
 
 
 @app.command()
@@ -181,7 +182,7 @@ def evaluate(
     unknown = sorted(set(splits) - {"train", "val", "test"})
     if unknown:
         raise InputError(f"--split {unknown[0]}: no such split; write train, val or test")
-    found = evaluate_model(model, data_root=data and data.absolute(), splits=splits, cache_dir=_cache(cache_dir))
+    found = evaluate_model(model, data_root=data and data.absolute(), splits=splits, cache=_cache(cache_dir))
     if as_json:
         typer.echo(evaluations_json(found))
     else:
@@ -219,7 +220,7 @@ def predict(
     if saved:
         found = predict_images(Path(model), images)
     else:
-        found = predict_zero_shot(model, images, weights_dir=weights, cache_dir=_cache(cache_dir))
+        found = predict_zero_shot(model, images, weights_dir=weights, cache=_cache(cache_dir))
     print_predictions(found, _console(), top=top or (3 if saved else 5), csv_file=csv, masks_dir=out)
 
 
@@ -313,10 +314,12 @@ def _console() -> Console:
     return console if console.is_terminal else Console(file=out, width=160)
 
 
-def _cache(chosen: Path | None) -> Path:
-    """Give the cache folder: the chosen one, or the user's own as XDG has it."""
+def _cache(chosen: Path | None) -> "Cache":
+    """Give the cache in the chosen folder, or in the user's own as XDG has it."""
+    from tune_cnn.data.cache import Cache
+
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return (chosen or base / "tune-cnn").absolute()
+    return Cache((chosen or base / "tune-cnn").absolute())
 
 
 def _text(error: TuneCnnError | OSError) -> str:

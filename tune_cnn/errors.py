@@ -10,6 +10,7 @@ TuneCnnError
 ├── TrialError            one trial: the search goes on
 │   ├── DivergedError     the loss is no longer a number
 │   └── MismatchError     the live objects do not hold what was sampled
+├── CacheUnusableError    disk full, or over --cache-gb: whoever asked the cache goes on without it
 ├── SearchError           the search as a whole could not produce a result: exit code 1
 └── StoreError            disk or cluster: the search stops, nothing is lost
 """
@@ -59,6 +60,10 @@ class DivergedError(TrialError):
 
 class MismatchError(TrialError):
     """The live model, optimiser or data do not hold the values that were sampled."""
+
+
+class CacheUnusableError(TuneCnnError):
+    """The cache cannot hold or give what was asked of it; what it would have given can be made without it."""
 
 
 class SearchError(TuneCnnError):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from tune_cnn.config import Task, TrialConfig
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageData, open_data
 from tune_cnn.data.decode import Pixels, UndecodableError, decode_image, fit_image, unfit_mask
 from tune_cnn.data.folds import fold_data
@@ -55,20 +56,20 @@ class Prediction:
     error: str = ""
 
 
-def evaluate_model(folder: Path, *, data_root: Path | None, splits: Sequence[str], cache_dir: Path) -> list[Evaluation]:
+def evaluate_model(folder: Path, *, data_root: Path | None, splits: Sequence[str], cache: Cache) -> list[Evaluation]:
     """Score a saved model on splits of the data it was made with, or of the same layout elsewhere.
 
     Args:
         folder: a model folder.
         data_root: where the data are now; None where the model's config says.
         splits: val, test or train; one the data lack is left out.
-        cache_dir: where decoded images are kept.
+        cache: where decoded images are kept.
 
     Raises:
         DataError: the data cannot be used, or have other classes than the model.
     """
     model, card, config = load_trained(folder)
-    data = open_scored_data(config, card, data_root=data_root, cache_dir=cache_dir)
+    data = open_scored_data(config, card, data_root=data_root, cache=cache)
     device = best_device()
     model.to(device)
     objective = objective_for(card.task, config.training, [1] * len(card.classes))
@@ -96,14 +97,14 @@ def load_trained(folder: Path) -> tuple[Network, ModelCard, TrialConfig]:
     return model, card, config
 
 
-def open_scored_data(config: TrialConfig, card: ModelCard, *, data_root: Path | None, cache_dir: Path) -> ImageData:
+def open_scored_data(config: TrialConfig, card: ModelCard, *, data_root: Path | None, cache: Cache) -> ImageData:
     """Open the data that a saved model was made with, or those of the same layout below `data_root`.
 
     Raises:
         DataError: the data cannot be used, or have other classes than the model.
     """
     section = config.data if data_root is None else config.data.model_copy(update={"root": str(data_root)})
-    data = open_data(section, card.image, cache_dir=cache_dir)
+    data = open_data(section, card.image, cache=cache)
     if config.folds:  # the model is the first fold's
         data = fold_data(data, config.folds, seed=section.splits.seed)[0]
     if data.classes != card.classes:
@@ -131,7 +132,7 @@ def predict(folder: Path, images: Iterable[Path]) -> Iterator[Prediction]:
 
 
 def predict_zero_shot(
-    backbone: str, images: Iterable[Path], *, weights_dir: Path | None, cache_dir: Path
+    backbone: str, images: Iterable[Path], *, weights_dir: Path | None, cache: Cache
 ) -> Iterator[Prediction]:
     """Ask an untouched ImageNet network about image files, as `predict` asks a saved model.
 
@@ -139,7 +140,7 @@ def predict_zero_shot(
         SpaceFileError: no such backbone.
         WeightsError: its weights cannot be had, or hold no classifier.
     """
-    found = resolve_weights(backbone, "imagenet", weights_dir=weights_dir, cache_dir=cache_dir)
+    found = resolve_weights(backbone, "imagenet", weights_dir=weights_dir, cache_dir=cache.folder)
     zero_shot = open_zero_shot(backbone, cast("Path", found.file))  # `none` alone has no file
     zero_shot.network.to(best_device())
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tune_cnn.data.cache import Cache
 from tune_cnn.evaluation import load_trained, open_scored_data
 from tune_cnn.models.network import Network
 from tune_cnn.results.intervals import ImageAnswers, ImageCounts, Outcomes
@@ -17,14 +18,14 @@ from tune_cnn.sections.data import IGNORED_ID
 from tune_cnn.training.batches import Batches, best_device
 
 
-def outcomes_of(folder: Path, *, data_root: Path | None, splits: Sequence[str], cache_dir: Path) -> dict[str, Outcomes]:
+def outcomes_of(folder: Path, *, data_root: Path | None, splits: Sequence[str], cache: Cache) -> dict[str, Outcomes]:
     """Ask a saved model about every image of some splits.
 
     Args:
         folder: a model folder.
         data_root: where the data are now; None where the model's config says.
         splits: val, test or train; one the data lack is left out.
-        cache_dir: where decoded images are kept.
+        cache: where decoded images are kept.
 
     Returns:
         By split, the outcomes in the split's order of images.
@@ -34,7 +35,7 @@ def outcomes_of(folder: Path, *, data_root: Path | None, splits: Sequence[str], 
         DataError: the data cannot be used, or have other classes than the model.
     """
     model, card, config = load_trained(folder)
-    data = open_scored_data(config, card, data_root=data_root, cache_dir=cache_dir)
+    data = open_scored_data(config, card, data_root=data_root, cache=cache)
     model.to(best_device()).eval()
     found: dict[str, Outcomes] = {}
     for name in (split for split in splits if split in data.splits):

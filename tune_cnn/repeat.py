@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tune_cnn.config import TrialConfig
+from tune_cnn.data.cache import Cache
 from tune_cnn.errors import RunFolderError, SpaceFileError, TuneCnnError
 from tune_cnn.models.weights import resolve_weights
 from tune_cnn.results.display import line
@@ -30,7 +31,7 @@ def repeat_trial(
     config_file: Path,
     out: Path | None,
     *,
-    cache_dir: Path,
+    cache: Cache,
     console: Console,
     weights_dir: Path | None = None,
     data_root: Path | None = None,
@@ -40,7 +41,7 @@ def repeat_trial(
     Args:
         config_file: any config; `RUN/trials/NNNN/config.yaml` repeats that trial.
         out: the new trial folder; by default one beside the working directory's runs that does not exist yet.
-        cache_dir: where decoded images and converted weights are kept.
+        cache: where decoded images and converted weights are kept.
         console: where the epochs and the verdict are shown.
         weights_dir: the user's folder of `BACKBONE*.safetensors`; None takes the file the config names, if any.
         data_root: where the images are now; None where the config says.
@@ -54,7 +55,7 @@ def repeat_trial(
         config = config.model_copy(update={"data": config.data.model_copy(update={"root": str(data_root.absolute())})})
     before = _recorded(config_file)
     folder = _new_folder(out, config.name)
-    config = _with_weights(config, before, weights_dir, cache_dir, console)
+    config = _with_weights(config, before, weights_dir, cache, console)
     metric = before.run.search.ranked_by if before else METRICS[config.task][0]
     epochs: list[EpochRecord] = []
 
@@ -66,7 +67,7 @@ def repeat_trial(
     _say(console, f"training {config.model.backbone_name} into {folder.path}")
     failure: TuneCnnError | None = None
     try:
-        run_trial(config, folder, metric=metric, cache_dir=cache_dir, on_epoch=show)
+        run_trial(config, folder, metric=metric, cache=cache, on_epoch=show)
     except TuneCnnError as error:
         failure = error
     if before:
@@ -135,14 +136,14 @@ def _recorded(config_file: Path) -> Before | None:
 
 
 def _with_weights(
-    config: TrialConfig, before: Before | None, weights_dir: Path | None, cache_dir: Path, console: Console
+    config: TrialConfig, before: Before | None, weights_dir: Path | None, cache: Cache, console: Console
 ) -> TrialConfig:
     """Find the starting weights of a config that a user wrote, or of one whose file is gone since the search."""
     model = config.model
     there = model.weights_file is not None and Path(model.weights_file).is_file()
     if model.weights == "none" or (there and weights_dir is None):
         return config
-    found = resolve_weights(model.backbone_name, model.weights, weights_dir=weights_dir, cache_dir=cache_dir)
+    found = resolve_weights(model.backbone_name, model.weights, weights_dir=weights_dir, cache_dir=cache.folder)
     _say(console, f"weights: {found.source}")
     began = before and before.run.facts.weights.get(f"{model.backbone_name} {model.weights}")
     if before and began and began.sha256 != found.sha256:

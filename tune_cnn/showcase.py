@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import SplitImages
 from tune_cnn.data.masks import Mask
 from tune_cnn.data.table import Split
@@ -31,7 +32,7 @@ class _Seen:
 
 
 def write_pictures(
-    model_folder: Path, out: Path, *, split: Split, cache_dir: Path, data_root: Path | None = None
+    model_folder: Path, out: Path, *, split: Split, cache: Cache, data_root: Path | None = None
 ) -> list[Path]:
     """Draw the best, the median and the worst image of a split, by the mean IoU of its classes, into a new folder.
 
@@ -39,7 +40,7 @@ def write_pictures(
         model_folder: of a segmentation model; another model, or a split that the data lack, gives no pictures.
         out: replaced if it is there; its files are named `best_iou_0.912_NAME.png` and so on.
         split: train, val or test.
-        cache_dir: where decoded images are kept.
+        cache: where decoded images are kept.
         data_root: where the data are now; None where the model's config says.
 
     Returns:
@@ -51,7 +52,7 @@ def write_pictures(
     model, card, config = load_trained(model_folder)
     if card.task != "segmentation":
         return []
-    data = open_scored_data(config, card, data_root=data_root, cache_dir=cache_dir)
+    data = open_scored_data(config, card, data_root=data_root, cache=cache)
     if split not in data.splits:
         return []
     images = data.splits[split]

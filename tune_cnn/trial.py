@@ -6,13 +6,13 @@ A search, `tune-cnn train` and the tests all call `run_trial`.
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from tune_cnn import machine
 from tune_cnn.config import TrialConfig
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageData, open_data
 from tune_cnn.errors import ChangedDataError, DataError
 from tune_cnn.models.saved import save_model
@@ -41,7 +41,7 @@ def run_trial(
     folder: TrialFolder,
     *,
     metric: Metric,
-    cache_dir: Path,
+    cache: Cache,
     expected_data: str | None = None,
     on_epoch: OnEpoch = nobody_listens,
 ) -> list[EpochRecord]:
@@ -51,7 +51,7 @@ def run_trial(
         config: what to train.
         folder: where effective.yaml, the log, the checkpoints and the best model go.
         metric: what the best epoch is chosen by.
-        cache_dir: where decoded images are kept for all trials of this machine.
+        cache: where decoded images are kept for all trials of this machine.
         expected_data: the fingerprint that the images must have; None takes them as they are.
         on_epoch: told of every epoch once its files are written, those before a resume included; may raise to stop.
 
@@ -66,7 +66,7 @@ def run_trial(
     with trial_log(folder):
         tidy(folder)
         _limit(config)
-        data = _open_data(config, expected_data, cache_dir)
+        data = _open_data(config, expected_data, cache)
 
         def write_read_back(training: AnyTraining) -> None:
             write_effective(folder.effective, config, **read_back(training, config))
@@ -113,13 +113,13 @@ def trial_log(folder: TrialFolder) -> Iterator[None]:
             root.removeHandler(handler)
 
 
-def _open_data(config: TrialConfig, expected: str | None, cache_dir: Path) -> ImageData:
+def _open_data(config: TrialConfig, expected: str | None, cache: Cache) -> ImageData:
     """Open the images, and make sure that they are those that all trials of a search share."""
     if expected is None:
-        return open_data(config.data, config.image, cache_dir=cache_dir)
+        return open_data(config.data, config.image, cache=cache)
     way_out = "bring back the images that the search began with and go on, or write --name OTHER for a new run"
     try:
-        data = open_data(config.data, config.image, cache_dir=cache_dir)
+        data = open_data(config.data, config.image, cache=cache)
     except DataError as error:
         raise ChangedDataError(
             [*error.faults, f"the search began with images that could be read; {way_out}"]

@@ -15,6 +15,7 @@ from tests.real_data import shared
 from tune_cnn.data.audit import audit_data
 from tune_cnn.data.audit_masks import audit_masks
 from tune_cnn.data.audit_names import audit_series, series_of
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.checks import alike_classes
 from tune_cnn.data.dataset import open_data
 from tune_cnn.data.findings import Audit
@@ -85,7 +86,7 @@ def test_the_look_of_images_does_not_depend_on_the_size_they_are_trained_at(tmp_
         {"kind": "folders", "root": str(root), "splits": {"train": "train", "val": "val"}}
     )
     small, large = (
-        open_data(section, image, cache_dir=tmp_path / "cache").sketches
+        open_data(section, image, cache=Cache(tmp_path / "cache")).sketches
         for image in (SMALL, ImageConfig(px=40, fit="crop"))
     )
     assert np.array_equal(small, large)
@@ -189,7 +190,7 @@ def test_masks_that_say_nothing_and_rare_classes_are_found() -> None:
 def test_the_real_aquarium_leaks_by_near_twins_and_by_frames_of_videos(tmp_path: Path) -> None:
     splits = {"train": "train", "val": "valid", "test": "test"}
     section = {"kind": "boxes_csv", "root": str(shared("data", "aquarium")), "splits": splits}
-    audit = audit_data(open_data(SECTION.validate_python(section), ImageConfig(px=64), cache_dir=tmp_path))
+    audit = audit_data(open_data(SECTION.validate_python(section), ImageConfig(px=64), cache=Cache(tmp_path)))
     counts = Counter((one.kind, one.split) for one in audit.findings)
     assert counts["near_twin_across_splits", "test"] == 7
     assert counts["near_twin_across_splits", "val"] == 4

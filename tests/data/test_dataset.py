@@ -7,6 +7,7 @@ import pytest
 from tests.data.pictures import class_folders, jpeg, put
 from tests.data.test_malformed_data import SECTION
 from tests.real_data import shared
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ClassCount, ImageData, open_data, summary
 from tune_cnn.data.decode import decode_image, fit_image
 from tune_cnn.errors import DataError
@@ -23,7 +24,7 @@ def open_folders(root: Path, cache: Path, *, on_bad: str = "error", **splits: ob
         "splits": splits or {"train": "train", "val": "val"},
         "on_bad": on_bad,
     }
-    return open_data(SECTION.validate_python(section), SMALL, cache_dir=cache)
+    return open_data(SECTION.validate_python(section), SMALL, cache=Cache(cache))
 
 
 def test_each_split_holds_its_images_with_their_labels(tmp_path: Path) -> None:
@@ -150,7 +151,7 @@ def test_another_draw_has_another_fingerprint_and_the_size_in_pixels_has_none_in
     root = class_folders(tmp_path / "set", parts=("",), images=10)
     section = FoldersData(kind="folders", root=str(root), splits=Splits(val=0.3))
     prints = [
-        open_data(one, image, cache_dir=tmp_path / "cache").fingerprint
+        open_data(one, image, cache=Cache(tmp_path / "cache")).fingerprint
         for one, image in (
             (section, SMALL),
             (section, ImageConfig(px=20)),
@@ -181,7 +182,7 @@ def test_the_real_cifar_10_is_divided_by_a_fraction(tmp_path: Path) -> None:
     section = FoldersData(
         kind="folders", root=str(shared("data", "cifar10")), splits=Splits(train="train", val=0.1, test="test")
     )
-    data = open_data(section, ImageConfig(px=32), cache_dir=tmp_path)
+    data = open_data(section, ImageConfig(px=32), cache=Cache(tmp_path))
     assert {(row.train, row.val, row.test) for row in summary(data)} == {(135, 15, 30)}
     assert data.warnings == ()
     assert (data.splits["train"].images[::100].std(axis=(1, 2, 3)) > 5).all(), "pictures, not blanks"
@@ -195,6 +196,6 @@ def test_the_real_aquarium_opens_whole(tmp_path: Path) -> None:
             "splits": {"train": "train", "val": "valid", "test": "test"},
         }
     )
-    data = open_data(section, ImageConfig(px=64), cache_dir=tmp_path)
+    data = open_data(section, ImageConfig(px=64), cache=Cache(tmp_path))
     assert {split: len(part.labels) for split, part in data.splits.items()} == {"train": 447, "val": 127, "test": 63}
     assert len(data.skipped) == 1

@@ -4,6 +4,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from tests.data.malformed_data import MALFORMED, MalformedData, Section, boxes_set, folder_set, two_bad_files
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import open_data
 from tune_cnn.errors import DataError
 from tune_cnn.sections.data import Data
@@ -12,9 +13,9 @@ from tune_cnn.sections.image import ImageConfig
 SECTION: TypeAdapter[Data] = TypeAdapter(Data)
 
 
-def refusal(section: Section, cache_dir: Path) -> DataError:
+def refusal(section: Section, cache: Path) -> DataError:
     with pytest.raises(DataError) as refused:
-        open_data(SECTION.validate_python(section), ImageConfig(px=16), cache_dir=cache_dir)
+        open_data(SECTION.validate_python(section), ImageConfig(px=16), cache=Cache(cache))
     return refused.value
 
 

@@ -13,6 +13,7 @@ from tests.data.test_malformed_data import SECTION, refusal
 from tests.data.test_twins import next_frame, scene
 from tests.real_data import shared
 from tune_cnn.data.audit import audit_data
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageData, open_data, summary
 from tune_cnn.data.index import read_index
 from tune_cnn.data.split import draw_folds
@@ -20,7 +21,7 @@ from tune_cnn.sections.image import ImageConfig
 
 
 def opened(root: Path, cache: Path, **values: object) -> ImageData:
-    return open_data(SECTION.validate_python(section(root, **values)), ImageConfig(px=16), cache_dir=cache)
+    return open_data(SECTION.validate_python(section(root, **values)), ImageConfig(px=16), cache=Cache(cache))
 
 
 def pairs_of(root: Path, **values: object) -> list[tuple[str, str | None, str]]:

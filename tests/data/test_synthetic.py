@@ -15,6 +15,7 @@ from tests.data.test_index import index_of
 from tests.data.test_malformed_data import SECTION
 from tests.real_data import shared
 from tune_cnn.data.audit import audit_data
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageData, open_data, summary
 from tune_cnn.data.decode import UndecodableError
 from tune_cnn.data.dominant import uncovered_area
@@ -158,7 +159,7 @@ def aquarium(root: Path) -> Path:
 
 
 def opened(root: Path, cache: Path, **changes: Any) -> ImageData:
-    return open_data(SECTION.validate_python(boxes(root, **changes)), ImageConfig(px=100), cache_dir=cache)
+    return open_data(SECTION.validate_python(boxes(root, **changes)), ImageConfig(px=100), cache=Cache(cache))
 
 
 def test_synthetic_images_are_trained_on_and_never_judged(tmp_path: Path) -> None:

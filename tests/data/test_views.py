@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.data.pictures import encoded, jpeg, noise, put
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.decode import decode_image, fit_image
 from tune_cnn.data.table import ImageIndex, Row
 from tune_cnn.data.views import Views, open_views
@@ -38,7 +39,7 @@ def entries(cache: Path) -> list[Path]:
 
 
 def test_each_row_is_its_file_decoded_and_fitted(index: ImageIndex, tmp_path: Path) -> None:
-    views = open_views(index, SMALL, tmp_path / "cache")
+    views = open_views(index, SMALL, Cache(tmp_path / "cache"))
     assert views.images.shape == (3, 16, 16, 3)
     for place, name in enumerate(NAMES):
         data = (index.root / name).read_bytes()
@@ -49,9 +50,9 @@ def test_each_row_is_its_file_decoded_and_fitted(index: ImageIndex, tmp_path: Pa
 
 def test_views_are_one_read_only_map_that_is_made_once(index: ImageIndex, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    first = open_views(index, SMALL, cache)
+    first = open_views(index, SMALL, Cache(cache))
     stamp = (entries(cache)[0] / "images.npy").stat().st_mtime_ns
-    second = open_views(index, SMALL, cache)
+    second = open_views(index, SMALL, Cache(cache))
     assert isinstance(second.images, np.memmap)
     assert not second.images.flags.writeable
     assert np.array_equal(first.images, second.images)
@@ -60,13 +61,13 @@ def test_views_are_one_read_only_map_that_is_made_once(index: ImageIndex, tmp_pa
 
 
 def test_a_warm_cache_opens_no_image(index: ImageIndex, tmp_path: Path) -> None:
-    cold = open_views(index, SMALL, tmp_path / "cache")
+    cold = open_views(index, SMALL, Cache(tmp_path / "cache"))
     for name in NAMES:  # other bytes of the same size and time: only who reads them can tell
         path = index.root / name
         status = path.stat()
         path.write_bytes(bytes(status.st_size))
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    warm = open_views(index, SMALL, tmp_path / "cache")
+    warm = open_views(index, SMALL, Cache(tmp_path / "cache"))
     assert np.array_equal(cold.images, warm.images)
     assert cold.sha256 == warm.sha256
 
@@ -80,34 +81,34 @@ def test_a_warm_cache_opens_no_image(index: ImageIndex, tmp_path: Path) -> None:
     ],
 )
 def test_other_settings_make_another_entry(index: ImageIndex, tmp_path: Path, image: ImageConfig) -> None:
-    open_views(index, SMALL, tmp_path / "cache")
-    open_views(index, image, tmp_path / "cache")
+    open_views(index, SMALL, Cache(tmp_path / "cache"))
+    open_views(index, image, Cache(tmp_path / "cache"))
     assert len(entries(tmp_path / "cache")) == 2
 
 
 def test_a_changed_image_is_seen(index: ImageIndex, tmp_path: Path) -> None:
-    before = open_views(index, SMALL, tmp_path / "cache")
+    before = open_views(index, SMALL, Cache(tmp_path / "cache"))
     put(index.root / "a.jpg", jpeg(99, (30, 20)))
-    after = open_views(index, SMALL, tmp_path / "cache")
+    after = open_views(index, SMALL, Cache(tmp_path / "cache"))
     assert not np.array_equal(before.images[0], after.images[0])
     assert np.array_equal(before.images[1:], after.images[1:])
 
 
 def test_a_changed_image_of_the_same_size_is_seen_by_its_time(index: ImageIndex, tmp_path: Path) -> None:
     path = put(index.root / "a.jpg", encoded(noise(1), "BMP"))
-    before = open_views(index, SMALL, tmp_path / "cache")
+    before = open_views(index, SMALL, Cache(tmp_path / "cache"))
     size, time_ns = path.stat().st_size, path.stat().st_mtime_ns
     put(path, encoded(noise(2), "BMP"))
     os.utime(path, ns=(time_ns, time_ns + 1))
     assert path.stat().st_size == size
-    assert not np.array_equal(before.images[0], open_views(index, SMALL, tmp_path / "cache").images[0])
+    assert not np.array_equal(before.images[0], open_views(index, SMALL, Cache(tmp_path / "cache")).images[0])
 
 
 def test_bad_images_have_a_zero_row_and_a_reason(index: ImageIndex, tmp_path: Path) -> None:
     put(index.root / "a.jpg", jpeg(1, (300, 300))[:2000])
     (index.root / "c.jpg").unlink()
     for _ in range(2):  # cold and warm
-        views = open_views(index, SMALL, tmp_path / "cache")
+        views = open_views(index, SMALL, Cache(tmp_path / "cache"))
         assert set(views.bad) == {"a.jpg", "c.jpg"}
         assert views.bad["a.jpg"].startswith("damaged or truncated JPEG")
         assert views.bad["c.jpg"] == "cannot be read (No such file or directory)"
@@ -155,10 +156,10 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 def test_a_damaged_entry_is_built_anew(index: ImageIndex, tmp_path: Path, damage: Callable[[Path], object]) -> None:
-    sound = open_views(index, SMALL, tmp_path / "cache")
+    sound = open_views(index, SMALL, Cache(tmp_path / "cache"))
     images, sketches = np.array(sound.images), np.array(sound.sketches)
     damage(entries(tmp_path / "cache")[0])
-    again = open_views(index, SMALL, tmp_path / "cache")
+    again = open_views(index, SMALL, Cache(tmp_path / "cache"))
     assert np.array_equal(again.images, images)
     assert np.array_equal(again.sketches, sketches)
     assert (again.sha256, again.note) == (sound.sha256, None)
@@ -167,19 +168,19 @@ def test_a_damaged_entry_is_built_anew(index: ImageIndex, tmp_path: Path, damage
 
 
 def test_a_damaged_entry_may_be_replaced_while_it_is_in_use(index: ImageIndex, tmp_path: Path) -> None:
-    used = open_views(index, SMALL, tmp_path / "cache")
+    used = open_views(index, SMALL, Cache(tmp_path / "cache"))
     (entries(tmp_path / "cache")[0] / "rows.json").unlink()
-    again = open_views(index, SMALL, tmp_path / "cache")
+    again = open_views(index, SMALL, Cache(tmp_path / "cache"))
     assert np.array_equal(used.images, again.images)
 
 
 def test_images_are_held_in_memory_where_the_cache_cannot_be_written(index: ImageIndex, tmp_path: Path) -> None:
     put(index.root / "c.jpg", b"")
     blocked = put(tmp_path / "a-file-not-a-folder", b"")
-    views = open_views(index, SMALL, blocked)
+    views = open_views(index, SMALL, Cache(blocked))
     assert views.note is not None
     assert views.note.startswith(f"the cache in {blocked} cannot be used (")
-    usual = open_views(index, SMALL, tmp_path / "cache")
+    usual = open_views(index, SMALL, Cache(tmp_path / "cache"))
     assert np.array_equal(views.images, usual.images)
     assert np.array_equal(views.sketches, usual.sketches)
     assert (views.sha256, views.bad) == (usual.sha256, usual.bad)
@@ -190,7 +191,7 @@ def test_images_are_held_in_memory_when_the_disk_is_full_half_way(index: ImageIn
     usual, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # three images of 768 bytes do not fit
     try:
-        views = open_views(index, SMALL, tmp_path / "cache")
+        views = open_views(index, SMALL, Cache(tmp_path / "cache"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (usual, hard))
     assert views.note is not None
@@ -201,7 +202,7 @@ def test_images_are_held_in_memory_when_the_disk_is_full_half_way(index: ImageIn
 
 def open_in_process(arguments: tuple[ImageIndex, Path]) -> tuple[str | None, int]:
     index, cache = arguments
-    views: Views = open_views(index, SMALL, cache)
+    views: Views = open_views(index, SMALL, Cache(cache))
     return views.note, int(views.images.sum())
 
 

@@ -11,6 +11,7 @@ from tests.results.made import epoch, trial
 from tests.results.test_finals import accuracy, finalist
 from tests.search.driving import drive, epoch_of, facts_of, made_space, open_session
 from tune_cnn.config import TrialConfig
+from tune_cnn.data.cache import Cache
 from tune_cnn.files import point_to
 from tune_cnn.results.effective import write_effective
 from tune_cnn.results.finals import judge
@@ -38,7 +39,7 @@ search: {{trials: 4, seed: 1, asha: null, finals: {{top: 2, repeats: 2}}}}
 """
 
 
-def run_jobs(session: Session, cache_dir: Path, most: int = 100) -> None:
+def run_jobs(session: Session, cache: Cache, most: int = 100) -> None:
     """Do what a runner does, one job after the other."""
     for _ in range(most):
         if (job := session.propose()) is None:
@@ -49,7 +50,7 @@ def run_jobs(session: Session, cache_dir: Path, most: int = 100) -> None:
             session.on_epoch(number, *heard)  # type: ignore[arg-type]
 
         folder = TrialFolder(job.folder)
-        run_trial(job.config, folder, metric="val_accuracy", cache_dir=cache_dir, on_epoch=tell)
+        run_trial(job.config, folder, metric="val_accuracy", cache=cache, on_epoch=tell)
         session.on_end(number, None)
 
 
@@ -66,10 +67,10 @@ def space(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Space:
 
 
 @pytest.fixture(scope="module")
-def searched(space: Space, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> SearchSession:
+def searched(space: Space, cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> SearchSession:
     run = RunFolder(tmp_path_factory.mktemp("run"))
     session = open_session(space, run, weights_files={("custom", "none"): None})
-    run_jobs(session, cache_dir)
+    run_jobs(session, cache)
     return session
 
 
@@ -89,13 +90,11 @@ def reopened(searched: SearchSession, space: Space) -> Callable[[], FinalsSessio
 
 
 @pytest.fixture(scope="module")
-def table(reopened: Callable[[], FinalsSession], cache_dir: Path) -> pd.DataFrame:
-    run_jobs(reopened(), cache_dir, most=1)  # a driver that died after the first
+def table(reopened: Callable[[], FinalsSession], cache: Cache) -> pd.DataFrame:
+    run_jobs(reopened(), cache, most=1)  # a driver that died after the first
     finals = reopened()
-    run_jobs(finals, cache_dir)
-    judged = score_finals(
-        finals, task="classification", metric="val_accuracy", data_root=None, cache_dir=cache_dir, seed=0
-    )
+    run_jobs(finals, cache)
+    judged = score_finals(finals, task="classification", metric="val_accuracy", data_root=None, cache=cache, seed=0)
     assert verdict(judged)
     return pd.read_csv(finals.run.finals)
 
@@ -130,11 +129,11 @@ def test_best_names_a_repeat_of_the_winner(table: pd.DataFrame, searched: Search
 
 
 def test_a_repeat_that_fails_is_left_out_and_told(
-    space: Space, cache_dir: Path, searched: SearchSession, tmp_path: Path
+    space: Space, cache: Cache, searched: SearchSession, tmp_path: Path
 ) -> None:
     run = RunFolder(tmp_path)
     session = open_session(space, run, weights_files={("custom", "none"): None})
-    run_jobs(session, cache_dir, most=1)
+    run_jobs(session, cache, most=1)
     told: list[str] = []
     study = Study.read(run.study, space.search)
     config = FinalsConfig(top=1, repeats=2)
@@ -145,13 +144,13 @@ def test_a_repeat_that_fails_is_left_out_and_told(
     assert job is not None
     finals.on_end(job.number, "DivergedError: epoch 1")
     assert told[-1] == "final of trial 0, repeat 1, failed: DivergedError: epoch 1  [1/2]"
-    run_jobs(finals, cache_dir)
-    score_finals(finals, task="classification", metric="-val_loss", data_root=None, cache_dir=cache_dir, seed=0)
+    run_jobs(finals, cache)
+    score_finals(finals, task="classification", metric="-val_loss", data_root=None, cache=cache, seed=0)
     rows = pd.read_csv(run.finals)
     assert (rows.repeats.tolist(), rows.failed.tolist()) == ([1], [1])
     (scored,) = run.path.glob("finals/*/outcomes.npz")
     notes: list[str] = []
-    given = {"task": "classification", "metric": "-val_loss", "data_root": None, "cache_dir": cache_dir, "seed": 0}
+    given = {"task": "classification", "metric": "-val_loss", "data_root": None, "cache": cache, "seed": 0}
     (scored.parent / "best" / "model.safetensors").unlink()
     assert score_finals(finals, **given, note=notes.append).finals, "what was looked at once is kept"  # type: ignore[arg-type]
     scored.unlink()

@@ -20,6 +20,7 @@ import pytest
 
 from tune_cnn import cli
 from tune_cnn.config import TrialConfig
+from tune_cnn.data.cache import Cache
 from tune_cnn.models.saved import load_model
 from tune_cnn.space.schema import read_space
 from tune_cnn.yaml_files import load_model as load_config
@@ -51,9 +52,9 @@ TIMES = ["seconds", "peak_memory_mb", "ms_per_image"]
 class Command:
     """`tune-cnn` as a process, with its own cache."""
 
-    def __init__(self, folder: Path, cache_dir: Path) -> None:
+    def __init__(self, folder: Path, cache: Cache) -> None:
         self.folder = folder
-        self.environment = {**os.environ, "XDG_CACHE_HOME": str(cache_dir), "NO_COLOR": "1"}
+        self.environment = {**os.environ, "XDG_CACHE_HOME": str(cache.folder), "NO_COLOR": "1"}
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         code = "from tune_cnn.cli import main; main()"
@@ -85,10 +86,10 @@ class Within:
 
 
 @pytest.fixture(scope="module")
-def command(shapes: Path, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
+def command(shapes: Path, cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Command:
     folder = tmp_path_factory.mktemp("project")
     (folder / "small.yaml").write_text(SPACE.format(root=shapes))
-    return Command(folder, cache_dir)
+    return Command(folder, cache)
 
 
 @pytest.fixture

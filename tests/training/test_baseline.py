@@ -13,6 +13,7 @@ from sklearn.svm import LinearSVC
 
 from tests.conftest import trial_config
 from tune_cnn.config import TrialConfig
+from tune_cnn.data.cache import Cache
 from tune_cnn.evaluation import evaluate_model, predict
 from tune_cnn.results.effective import compare_effective
 from tune_cnn.results.records import EpochRecord, TrialFolder
@@ -83,16 +84,16 @@ def with_head(root: Path, head: dict[str, Any], **training: Any) -> TrialConfig:
     return trial_config(root, model=model, training={"batch_size": 8, **training})
 
 
-def run(config: TrialConfig, folder: Path, cache_dir: Path) -> list[EpochRecord]:
-    return run_trial(config, TrialFolder(folder), metric="val_accuracy", cache_dir=cache_dir)
+def run(config: TrialConfig, folder: Path, cache: Cache) -> list[EpochRecord]:
+    return run_trial(config, TrialFolder(folder), metric="val_accuracy", cache=cache)
 
 
 @pytest.mark.parametrize("kind", ["svm", "logistic"])
 def test_a_baseline_is_a_trial_of_one_epoch_like_any_other(
-    kind: str, shapes: Path, cache_dir: Path, tmp_path: Path
+    kind: str, shapes: Path, cache: Cache, tmp_path: Path
 ) -> None:
     config = with_head(shapes, {"kind": kind, "c": 0.1}, class_weights="balanced")
-    (record,) = run(config, tmp_path, cache_dir)
+    (record,) = run(config, tmp_path, cache)
     assert (record.epoch, record.frozen_units) == (1, 13)
     assert record.scores["train_accuracy"] > 0.5 > 1 / 5, "the random features of thirty images tell most apart"
     assert compare_effective(config, TrialFolder(tmp_path).effective) == []
@@ -100,14 +101,14 @@ def test_a_baseline_is_a_trial_of_one_epoch_like_any_other(
     assert compare_effective(other, TrialFolder(tmp_path).effective) == [
         "model.head.c is 0.2 in the config, but the live objects hold 0.1"
     ]
-    val, test = evaluate_model(tmp_path / "best", data_root=None, splits=["val", "test"], cache_dir=cache_dir)
+    val, test = evaluate_model(tmp_path / "best", data_root=None, splits=["val", "test"], cache=cache)
     assert {f"val_{name}": value for name, value in val.scores.items()}.items() <= record.scores.items()
     images = sorted((shapes / "test").rglob("*.jpg"))
     right = sum(one.ranking[0][0] == one.path.parent.name for one in predict(tmp_path / "best", images))
     assert right == np.trace(test.confusion)
 
 
-def test_a_killed_baseline_is_not_fitted_again(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+def test_a_killed_baseline_is_not_fitted_again(shapes: Path, cache: Cache, tmp_path: Path) -> None:
     config = with_head(shapes, {"kind": "logistic"})
-    first = run(config, tmp_path, cache_dir)
-    assert run(config, tmp_path, cache_dir) == first  # the seconds too: nothing ran
+    first = run(config, tmp_path, cache)
+    assert run(config, tmp_path, cache) == first  # the seconds too: nothing ran

@@ -12,6 +12,7 @@ from tests.data.test_dataset import open_folders
 from tests.data.test_groups import videos
 from tests.results.made import epoch
 from tune_cnn.config import TrialConfig
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import open_data
 from tune_cnn.data.folds import fold_data
 from tune_cnn.errors import DataError
@@ -28,19 +29,19 @@ def config_of(shapes: Path, **sections: Any) -> TrialConfig:
     return trial_config(shapes, model=TINY, training=training, folds=3, **sections)
 
 
-def run(config: TrialConfig, folder: Path, cache_dir: Path, **options: Any) -> list[EpochRecord]:
-    return run_trial(config, TrialFolder(folder), metric="val_accuracy", cache_dir=cache_dir, **options)
+def run(config: TrialConfig, folder: Path, cache: Cache, **options: Any) -> list[EpochRecord]:
+    return run_trial(config, TrialFolder(folder), metric="val_accuracy", cache=cache, **options)
 
 
 @pytest.fixture(scope="module")
-def trained(shapes: Path, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[EpochRecord]]:
+def trained(shapes: Path, cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[EpochRecord]]:
     folder = tmp_path_factory.mktemp("folds")
-    return folder, run(config_of(shapes), folder, cache_dir)
+    return folder, run(config_of(shapes), folder, cache)
 
 
-def test_every_image_is_validated_on_once_and_the_test_split_stays(shapes: Path, cache_dir: Path) -> None:
+def test_every_image_is_validated_on_once_and_the_test_split_stays(shapes: Path, cache: Cache) -> None:
     config = config_of(shapes)
-    data = open_data(config.data, config.image, cache_dir=cache_dir)
+    data = open_data(config.data, config.image, cache=cache)
     parts = fold_data(data, 3, seed=0)
     pool = sorted(data.splits["train"].paths + data.splits["val"].paths)
     assert sorted(path for part in parts for path in part.splits["val"].paths) == pool
@@ -61,9 +62,9 @@ def test_a_group_is_never_trained_and_validated_on_at_once(tmp_path: Path) -> No
         assert (len(train), len(val), train & val) == (8, 4, set())
 
 
-def test_a_class_that_no_fold_could_be_trained_on_is_told(shapes: Path, cache_dir: Path) -> None:
+def test_a_class_that_no_fold_could_be_trained_on_is_told(shapes: Path, cache: Cache) -> None:
     config = config_of(shapes)
-    data = open_data(config.data, config.image, cache_dir=cache_dir)
+    data = open_data(config.data, config.image, cache=cache)
     train, val = data.splits["train"], data.splits["val"]
     lone = np.array([label != 0 or number == 0 for number, label in enumerate(train.labels)])
     cut = {**data.splits, "train": train.picked(lone), "val": val.picked(val.labels != 0)}
@@ -83,10 +84,10 @@ def test_scores_are_the_means_of_the_folds_and_every_single_one_is_kept(
 
 
 def test_the_kept_model_is_the_first_folds_and_scores_as_told(
-    trained: tuple[Path, list[EpochRecord]], cache_dir: Path
+    trained: tuple[Path, list[EpochRecord]], cache: Cache
 ) -> None:
     folder, history = trained
-    (val,) = evaluate_model(folder / "best", data_root=None, splits=["val"], cache_dir=cache_dir)
+    (val,) = evaluate_model(folder / "best", data_root=None, splits=["val"], cache=cache)
     best = max(history, key=lambda record: (record.score, -record.epoch))
     assert val.images == 15
     assert val.scores["accuracy"] == best.scores["val_accuracy_fold_1"]
@@ -94,7 +95,7 @@ def test_the_kept_model_is_the_first_folds_and_scores_as_told(
 
 
 def test_folds_go_on_where_they_were_even_if_a_kill_left_them_an_epoch_apart(
-    trained: tuple[Path, list[EpochRecord]], shapes: Path, cache_dir: Path, tmp_path: Path
+    trained: tuple[Path, list[EpochRecord]], shapes: Path, cache: Cache, tmp_path: Path
 ) -> None:
     _, whole = trained
 
@@ -106,7 +107,7 @@ def test_folds_go_on_where_they_were_even_if_a_kill_left_them_an_epoch_apart(
             raise KilledError
 
     with pytest.raises(KilledError):
-        run(config_of(shapes), tmp_path / "cut", cache_dir, on_epoch=kill)
+        run(config_of(shapes), tmp_path / "cut", cache, on_epoch=kill)
     # As if the kill had come before the last fold's second checkpoint was written.
     short = config_of(shapes, training={"epochs": 3})
     last = TrialFolder(tmp_path / "cut").last
@@ -116,24 +117,24 @@ def test_folds_go_on_where_they_were_even_if_a_kill_left_them_an_epoch_apart(
         raise KilledError
 
     with pytest.raises(KilledError):
-        run(short, first_epoch, cache_dir, on_epoch=stop)
+        run(short, first_epoch, cache, on_epoch=stop)
     for file in (last / "fold-3").iterdir():
         file.unlink()
     for file in (TrialFolder(first_epoch).last / "fold-3").iterdir():
         (last / "fold-3" / file.name).write_bytes(file.read_bytes())
-    again = run(config_of(shapes), tmp_path / "cut", cache_dir)
+    again = run(config_of(shapes), tmp_path / "cut", cache)
     assert [record.scores for record in again] == [record.scores for record in whole]
 
 
-def test_folds_are_stopped_by_their_mean_alone(shapes: Path, cache_dir: Path, tmp_path: Path) -> None:
+def test_folds_are_stopped_by_their_mean_alone(shapes: Path, cache: Cache, tmp_path: Path) -> None:
     training = {"epochs": 6, "stop_patience_epochs": 1, "optimizer": {"kind": "sgd", "lr": 1e-9}}
-    history = run(config_of(shapes, training=training), tmp_path, cache_dir)
+    history = run(config_of(shapes, training=training), tmp_path, cache)
     assert len(history) == 2, "nothing is learned: the second epoch ends it"
 
 
 @pytest.mark.parametrize("killed_after", [None, 2], ids=["in-one-go", "going-on-after-a-kill"])
 def test_the_warm_up_of_folds_does_not_count_against_their_patience(
-    killed_after: int | None, shapes: Path, cache_dir: Path, tmp_path: Path
+    killed_after: int | None, shapes: Path, cache: Cache, tmp_path: Path
 ) -> None:
     still = {"epochs": 6, "stop_patience_epochs": 1, "optimizer": {"kind": "sgd", "lr": 1e-9}}
     config = config_of(shapes, training={**still, "warm_up": {"epochs": 3}})
@@ -147,8 +148,8 @@ def test_the_warm_up_of_folds_does_not_count_against_their_patience(
 
     if killed_after:
         with pytest.raises(KilledError):
-            run(config, tmp_path, cache_dir, on_epoch=kill)
-    history = run(config, tmp_path, cache_dir)
+            run(config, tmp_path, cache, on_epoch=kill)
+    history = run(config, tmp_path, cache)
     assert [record.phase for record in history] == ["warm_up", "warm_up", "warm_up", "train"]
 
 

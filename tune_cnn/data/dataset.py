@@ -11,6 +11,7 @@ from typing import SupportsIndex, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.checks import empty_splits, mask_faults, share_warnings, split_faults, split_warnings
 from tune_cnn.data.decode import Pixels
 from tune_cnn.data.index import count_by_class, read_index
@@ -138,10 +139,10 @@ class ClassCount:
         return {"train": self.train, "val": self.val, "test": self.test}[split] or 0
 
 
-def open_data(data: Data, image: ImageConfig, *, cache_dir: Path) -> ImageData:
+def open_data(data: Data, image: ImageConfig, *, cache: Cache) -> ImageData:
     """Index, decode, drop what cannot be used, draw the fractions, check.
 
-    The first call decodes every image into the cache below `cache_dir`; later ones only look at names and times.
+    The first call decodes every image into `cache`; later ones only look at names and times.
 
     Raises:
         DataError: everything wrong with the layout at once; or every unreadable image (unless `on_bad: skip`), every
@@ -149,7 +150,7 @@ def open_data(data: Data, image: ImageConfig, *, cache_dir: Path) -> ImageData:
     """
     index = read_index(data)
     masks = data if isinstance(data, MasksData) else None
-    views = open_views(index, image, cache_dir, MaskRule.of(masks) if masks else None)
+    views = open_views(index, image, cache, MaskRule.of(masks) if masks else None)
     if views.unmapped:
         raise DataError(_unmapped_lines(index.root, views.unmapped))
     if views.bad and data.on_bad == "error":

@@ -20,6 +20,7 @@ import numpy as np
 from filelock import FileLock
 from PIL import __version__ as pillow_version
 
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.decode import Pixels, UndecodableError, decode_image, fit_image, fit_mask
 from tune_cnn.data.masks import Mask, MaskRule, UnmappedError, decode_mask
 from tune_cnn.data.paint import paint_out
@@ -88,7 +89,7 @@ class _Source:
         return files if self.masks is None else files | {_MASKS: square}
 
 
-def open_views(index: ImageIndex, image: ImageConfig, cache_dir: Path, masks: MaskRule | None = None) -> Views:
+def open_views(index: ImageIndex, image: ImageConfig, cache: Cache, masks: MaskRule | None = None) -> Views:
     """Open the cached images of `index`, making them first if this is the first time.
 
     Safe under concurrent callers: one builds, the others wait. A damaged entry is built anew. Where the cache folder
@@ -97,11 +98,11 @@ def open_views(index: ImageIndex, image: ImageConfig, cache_dir: Path, masks: Ma
     Args:
         index: the images, with their masks if `masks` is given.
         image: how they are fitted.
-        cache_dir: where the cache is.
+        cache: where the cache is.
         masks: from the values of masks to class ids; None for images without masks.
     """
     source = _Source(index, image, masks)
-    entry = cache_dir / "views" / _key(source)
+    entry = cache.folder / "views" / _key(source)
     views = _opened(entry, source)
     if views is not None:
         return views
@@ -117,7 +118,7 @@ def open_views(index: ImageIndex, image: ImageConfig, cache_dir: Path, masks: Ma
         reason = "what was written could not be read back"
     except OSError as error:
         reason = str(error)
-    return _in_memory(source, f"the cache in {cache_dir} cannot be used ({reason}); images are in memory")
+    return _in_memory(source, f"the cache in {cache.folder} cannot be used ({reason}); images are in memory")
 
 
 def _key(source: _Source) -> str:

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tune_cnn.data.audit import audit_data
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageData, open_data, summary
 from tune_cnn.data.findings import FINDING_COLUMNS, Audit
 from tune_cnn.data.folds import fold_data
@@ -15,13 +16,13 @@ from tune_cnn.space.lint import lint
 from tune_cnn.space.schema import Space
 
 
-def check_space(space: Space, console: Console, *, cache_dir: Path, csv_file: Path | None = None) -> None:
+def check_space(space: Space, console: Console, *, cache: Cache, csv_file: Path | None = None) -> None:
     """Print what a search of this space would do, and every warning. Trains nothing.
 
     Args:
         space: what would be searched.
         console: where to.
-        cache_dir: where decoded images are kept.
+        cache: where decoded images are kept.
         csv_file: where what the audit of the data found goes, one row each; None: nowhere.
 
     Raises:
@@ -31,7 +32,7 @@ def check_space(space: Space, console: Console, *, cache_dir: Path, csv_file: Pa
     config = space.config(
         space.tree_of(space.defaults()).tree, seed=space.search.seed, cpu_threads=1, weights_file=None
     )
-    data = open_data(config.data, config.image, cache_dir=cache_dir)
+    data = open_data(config.data, config.image, cache=cache)
     _print_data(data, console)
     check_folds(space, data, seed=config.data.splits.seed)
     audit = audit_data(data)

@@ -55,7 +55,7 @@ def _judged(session: SearchSession, finals: FinalsSession, places: SearchPlaces,
         task=task,
         metric=search.ranked_by,
         data_root=session.space.data_root,
-        cache_dir=places.cache_dir,
+        cache=places.cache,
         seed=search.seed,
         note=screen.note,
     )
@@ -65,8 +65,8 @@ def _score_on_test(session: SearchSession, number: int, places: SearchPlaces, sc
     """Score one model on the images where they lie now; a damaged one costs its own test scores only."""
     folder, root = session.run.trial(number), session.space.data_root
     try:
-        found = evaluate_model(folder.best, data_root=root, splits=["test"], cache_dir=places.cache_dir)
-        write_pictures(folder.best, folder.pictures, data_root=root, split="test", cache_dir=places.cache_dir)
+        found = evaluate_model(folder.best, data_root=root, splits=["test"], cache=places.cache)
+        write_pictures(folder.best, folder.pictures, data_root=root, split="test", cache=places.cache)
     except RunFolderError as error:
         screen.note(f"trial {number} could not be scored on the test split: {error}")
         return

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tune_cnn.config import Task
+from tune_cnn.data.cache import Cache
 from tune_cnn.errors import DataError, RunFolderError
 from tune_cnn.files import point_to
 from tune_cnn.outcomes import outcomes_of
@@ -31,7 +32,7 @@ def score_finals(
     task: Task,
     metric: Metric,
     data_root: Path | None,
-    cache_dir: Path,
+    cache: Cache,
     seed: int,
     note: Callable[[str], None] = lambda _text: None,
 ) -> Judged:
@@ -44,7 +45,7 @@ def score_finals(
         task: what is predicted.
         metric: what the search ranked by.
         data_root: where the images are now.
-        cache_dir: where decoded images are kept.
+        cache: where decoded images are kept.
         seed: of the bootstrap.
         note: told a line for each repeat whose model cannot be scored; it counts as failed.
 
@@ -55,7 +56,7 @@ def score_finals(
         DataError: the repeats were trained on different images and cannot be compared.
     """
     name = _counted(metric, task).removeprefix("val_")
-    scored = _scored(session, data_root, cache_dir, note)
+    scored = _scored(session, data_root, cache, note)
     try:
         finals = judge(_finalists(session, scored), _score(task, name), seed=seed)
     except ValueError as error:
@@ -89,7 +90,7 @@ def verdict(judged: Judged) -> str:
 
 
 def _scored(
-    session: FinalsSession, data_root: Path | None, cache_dir: Path, note: Callable[[str], None]
+    session: FinalsSession, data_root: Path | None, cache: Cache, note: Callable[[str], None]
 ) -> dict[Heat, Repeat]:
     """Score every repeat that ended well, once; a damaged or missing model costs its own repeat only."""
     scored: dict[Heat, Repeat] = {}
@@ -97,7 +98,7 @@ def _scored(
         if outcome["failure"]:
             continue
         try:
-            found = _outcomes(session, heat, data_root, cache_dir)
+            found = _outcomes(session, heat, data_root, cache)
         except RunFolderError as error:
             note(f"final of trial {heat.trial}, repeat {heat.repeat}, could not be scored: {error}")
             continue
@@ -106,11 +107,11 @@ def _scored(
     return scored
 
 
-def _outcomes(session: FinalsSession, heat: Heat, data_root: Path | None, cache_dir: Path) -> Mapping[str, Outcomes]:
+def _outcomes(session: FinalsSession, heat: Heat, data_root: Path | None, cache: Cache) -> Mapping[str, Outcomes]:
     folder = heat.folder(session.run)
     if (kept := read_outcomes(folder.outcomes)) is not None:
         return kept
-    found = outcomes_of(folder.best, data_root=data_root, splits=["val", "test"], cache_dir=cache_dir)
+    found = outcomes_of(folder.best, data_root=data_root, splits=["val", "test"], cache=cache)
     write_outcomes(folder.outcomes, found)
     return found
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from tune_cnn.data.cache import Cache
 from tune_cnn.results.records import RunFolder
 
 
@@ -11,7 +12,7 @@ class SearchPlaces:
     """Where a search reads from and writes to."""
 
     run: RunFolder
-    cache_dir: Path
+    cache: Cache
     weights_dir: Path | None = None
     address: str | None = None
     """Of a Ray cluster; None starts Ray on this machine."""

@@ -37,6 +37,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
 from tune_cnn.config import TrialConfig  # noqa: E402
+from tune_cnn.data.cache import Cache  # noqa: E402
 from tune_cnn.errors import InputError, SearchError  # noqa: E402
 from tune_cnn.machine import usable_cpus  # noqa: E402
 from tune_cnn.models.hub import TRIAL_ENVIRONMENT  # noqa: E402
@@ -135,7 +136,7 @@ def slots(per_trial: PerTrial, concurrent: int | None) -> Slots:
     return Slots(cpus, gpus, per_trial.cpus, asked_gpus, min([*fits, concurrent or fits[0]]))
 
 
-def run_jobs(session: Session, offered: Slots, *, metric: Metric, cache_dir: Path, scratch: Path) -> None:
+def run_jobs(session: Session, offered: Slots, *, metric: Metric, cache: Cache, scratch: Path) -> None:
     """Run proposed trials until there are no more. Ray's own records go to `scratch`.
 
     Raises:
@@ -144,7 +145,7 @@ def run_jobs(session: Session, offered: Slots, *, metric: Metric, cache_dir: Pat
         ChangedDataError: the images are no longer those the search began with; likewise.
     """
     trainable = tune.with_resources(
-        tune.with_parameters(_trainable, metric=metric, cache_dir=str(cache_dir)),
+        tune.with_parameters(_trainable, metric=metric, cache=cache),
         {"CPU": offered.per_trial_cpus, "GPU": offered.per_trial_gpus},
     )
     bridge = Bridge(session)
@@ -175,7 +176,7 @@ def run_jobs(session: Session, offered: Slots, *, metric: Metric, cache_dir: Pat
         raise bridge.broken
 
 
-def _trainable(config: dict[str, Any], *, metric: Metric, cache_dir: str) -> None:
+def _trainable(config: dict[str, Any], *, metric: Metric, cache: Cache) -> None:
     """Run one job on a worker; Ray's function interface."""
     # Here, so that the driver need not import torch to speak to Ray, and after the hub has been told to stay silent:
     # the driver has found all weights, and a hundred workers asking at once would be turned away.
@@ -192,7 +193,7 @@ def _trainable(config: dict[str, Any], *, metric: Metric, cache_dir: str) -> Non
             TrialConfig.model_validate(config["config"]),
             folder,
             metric=metric,
-            cache_dir=Path(cache_dir),
+            cache=cache,
             expected_data=config["expected_data"],
             on_epoch=on_epoch,
         )

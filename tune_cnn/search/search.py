@@ -60,7 +60,7 @@ def search(
         default = space.config(
             space.tree_of(space.defaults()).tree, seed=space.search.seed, cpu_threads=1, weights_file=None
         )
-        data = open_data(default.data, default.image, cache_dir=places.cache_dir)
+        data = open_data(default.data, default.image, cache=places.cache)
         check_folds(space, data, seed=default.data.splits.seed)
         weights = {pair: _weights(pair, places) for pair in backbones}
         _claim(places.run, space, data, weights, command)
@@ -112,9 +112,9 @@ def _weights(pair: tuple[str, str], places: SearchPlaces) -> ResolvedWeights:
     """
     before = latest(read_run(places.run))["weights"].get(" ".join(pair)) if places.run.run.exists() else None
     if before and before["file"] and places.weights_dir is None and Path(before["file"]).is_file():
-        found = resolve_weights(pair[0], before["file"], weights_dir=None, cache_dir=places.cache_dir)
+        found = resolve_weights(pair[0], before["file"], weights_dir=None, cache_dir=places.cache.folder)
     else:
-        found = resolve_weights(*pair, weights_dir=places.weights_dir, cache_dir=places.cache_dir)
+        found = resolve_weights(*pair, weights_dir=places.weights_dir, cache_dir=places.cache.folder)
     if before and before["sha256"] != found.sha256:
         raise WeightsError(
             f"{found.file}: other weights of {pair[0]} than this search began with ({before['file']}); "
@@ -219,15 +219,15 @@ def _run(session: SearchSession, study: Study, places: SearchPlaces, screen: Scr
         each = f"{offered.per_trial_cpus:g} CPUs and {offered.per_trial_gpus:g} GPUs"
         there = f"{offered.cpus:g} CPUs and {offered.gpus:g} GPUs"
         screen.lines({"running": f"{offered.concurrent} trials at a time, each on {each} of {there}"})
-        metric, cache_dir = search.ranked_by, places.cache_dir
+        metric, cache = search.ranked_by, places.cache
         if not session.over:
             with screen.watching(session):
-                runner.run_jobs(session, offered, metric=metric, cache_dir=cache_dir, scratch=scratch)
+                runner.run_jobs(session, offered, metric=metric, cache=cache, scratch=scratch)
             session.write_tables()
             finals = _finals(session, study, screen)
         if finals and not finals.over:
             _tell_if_short(session, screen)
-            runner.run_jobs(finals, offered, metric=metric, cache_dir=cache_dir, scratch=scratch)
+            runner.run_jobs(finals, offered, metric=metric, cache=cache, scratch=scratch)
     return finals
 
 
