@@ -42,6 +42,7 @@ def run_trial(
     *,
     metric: Metric,
     cache: Cache,
+    cache_features: bool = True,
     expected_data: str | None = None,
     on_epoch: OnEpoch = nobody_listens,
 ) -> list[EpochRecord]:
@@ -51,7 +52,8 @@ def run_trial(
         config: what to train.
         folder: where effective.yaml, the log, the checkpoints and the best model go.
         metric: what the best epoch is chosen by.
-        cache: where decoded images are kept for all trials of this machine.
+        cache: where decoded images and features are kept for all trials of this machine.
+        cache_features: whether what frozen units give is kept there too; without, training computes the same anew.
         expected_data: the fingerprint that the images must have; None takes them as they are.
         on_epoch: told of every epoch once its files are written, those before a resume included; may raise to stop.
 
@@ -71,7 +73,8 @@ def run_trial(
         def write_read_back(training: AnyTraining) -> None:
             write_effective(folder.effective, config, **read_back(training, config))
 
-        run, facts = build_run(config, data, metric, on_phase=write_read_back)
+        feature_cache = cache if cache_features else None
+        run, facts = build_run(config, data, metric, cache=feature_cache, on_phase=write_read_back)
         log.info("%s, %d of %d units frozen, on %s", _name(config), facts.frozen_units, facts.units, facts.device)
         if run.load(folder.last):
             log.info("goes on after epoch %d", len(run.history))

@@ -140,7 +140,9 @@ class Segmenter(Network):
 
     def _blind_to(self, place: int, maps: tuple[Tensor, ...]) -> Tensor:
         """Give the logits with one of the maps unknown: NaN spreads to whatever is made of it."""
-        return self._mask([one.new_full((), torch.nan).expand_as(one) if place == n else one for n, one in enumerate(maps)])
+        return self._mask(
+            [one.new_full((), torch.nan).expand_as(one) if place == n else one for n, one in enumerate(maps)]
+        )
 
     @property
     def gives(self) -> str:

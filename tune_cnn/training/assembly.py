@@ -6,6 +6,7 @@ import torch
 
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.augment import Augmenter, build_policy
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageData, SplitImages
 from tune_cnn.data.folds import fold_data
 from tune_cnn.models.build import build_network
@@ -15,20 +16,25 @@ from tune_cnn.results.records import TrialFacts
 from tune_cnn.sections.search import Metric
 from tune_cnn.training.baseline import LinearBaseline
 from tune_cnn.training.batches import Batches, best_device
+from tune_cnn.training.features import Setting
+from tune_cnn.training.feed import FeatureUse
 from tune_cnn.training.folds import AnyTraining, Run
-from tune_cnn.training.loop import Training
+from tune_cnn.training.loop import Training, amp_dtype_on
 from tune_cnn.training.objective import objective_for
 
 OnPhase = Callable[[AnyTraining], None]
 
 
-def build_run(config: TrialConfig, data: ImageData, metric: Metric, *, on_phase: OnPhase) -> tuple[Run, TrialFacts]:
+def build_run(
+    config: TrialConfig, data: ImageData, metric: Metric, *, cache: Cache | None, on_phase: OnPhase
+) -> tuple[Run, TrialFacts]:
     """Build the one training of a config, or one per fold: alike but for their images.
 
     Args:
         config: what to train.
         data: its images.
         metric: what the best epoch is chosen by.
+        cache: where what frozen units give is kept for all trials; None computes it in every epoch.
         on_phase: told when a phase of the first training begins.
 
     Returns:
@@ -43,7 +49,7 @@ def build_run(config: TrialConfig, data: ImageData, metric: Metric, *, on_phase:
     networks = [_network(config, len(data.classes)) for _ in parts]
     facts = _facts(networks[0])
     trainings = [
-        _training(config, network, part, augmenter, metric, on_phase if number == 0 else _nobody_watches)
+        _training(config, network, part, augmenter, metric, cache, on_phase if number == 0 else _nobody_watches)
         for number, (network, part) in enumerate(zip(networks, parts, strict=True))
     ]
     return Run(trainings, stop_patience_epochs=config.training.stop_patience_epochs), facts
@@ -78,15 +84,24 @@ def _facts(model: Network) -> TrialFacts:
 
 
 def _training(
-    config: TrialConfig, model: Network, data: ImageData, augmenter: Augmenter, metric: Metric, on_phase: OnPhase
+    config: TrialConfig,
+    model: Network,
+    data: ImageData,
+    augmenter: Augmenter,
+    metric: Metric,
+    cache: Cache | None,
+    on_phase: OnPhase,
 ) -> AnyTraining:
     per_class = data.splits["train"].per_class(len(data.classes)).tolist()
     objective = objective_for(config.task, config.training, per_class)
     train, val = (_batches(data.splits[name], model, config.training.batch_size) for name in ("train", "val"))
+    features = None if cache is None else FeatureUse(cache, setting_of(config))
     if config.model.head.kind != "dense":
         assert isinstance(model, Classifier)  # noqa: S101 - the config allows no decoder with such a head
         balanced = config.training.class_weights == "balanced"
-        return LinearBaseline(model, train, val, objective, config.model.head, balanced, score_of(metric), on_phase)
+        return LinearBaseline(
+            model, train, val, objective, config.model.head, balanced, score_of(metric), features, on_phase
+        )
     return Training(
         model=model,
         frozen_units=model.frozen_units,
@@ -98,8 +113,16 @@ def _training(
         seed=config.seed,
         score_of=score_of(metric),
         stops_itself=config.folds is None,
+        features=features,
         on_phase=on_phase,
     )
+
+
+def setting_of(config: TrialConfig) -> Setting:
+    """Say with what the network of a config computes its features."""
+    device = best_device()
+    amp_dtype = amp_dtype_on(device) if config.training.amp else None
+    return Setting(config.model.backbone_name, config.image.px, device, amp_dtype)
 
 
 def _batches(split: SplitImages, model: Network, batch_size: int) -> Batches:
@@ -109,4 +132,5 @@ def _batches(split: SplitImages, model: Network, batch_size: int) -> Batches:
         batch_size=batch_size,
         preprocessing=model.preprocessing,
         device=best_device(),
+        key=split.images.key,
     )

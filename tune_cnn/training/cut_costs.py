@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from tune_cnn.models.network import Network
 from tune_cnn.models.tail import cut_network
+from tune_cnn.training.batches import Batches
 from tune_cnn.training.cut_choice import Costs
-from tune_cnn.training.features import Form, View
+from tune_cnn.training.features import Form
 
 IMAGES = 16
 _REPEATS = 5
@@ -18,7 +19,7 @@ _ROWS = 2048
 _ROW_BYTES = 2**14
 
 
-def measure_costs(model: Network, view: View) -> Costs:
+def measure_costs(model: Network, view: Batches) -> Costs:
     """Run a few images of a view through a network, and read random rows of memory as features are read.
 
     Of several runs the shortest counts: what else the machine does only ever adds to the time. Leaves the model in the
@@ -28,7 +29,7 @@ def measure_costs(model: Network, view: View) -> Costs:
         model: any of it may be frozen.
         view: one image at least.
     """
-    places = np.arange(min(IMAGES, view.images))
+    places = np.arange(min(IMAGES, len(view.labels)))
     device = next(model.parameters()).device
     reading = _shortest(lambda: view.source.fetch(places), device)
     images = view.source.fetch(places)
@@ -81,10 +82,14 @@ class UnitTimes:
 
 
 def now(device: torch.device) -> float:
-    """Give the time in seconds once the device has done all it was told."""
+    """Give the time in seconds once the device has done all it was told.
+
+    On a CPU the time that this process was given: other trials beside it would be measured too.
+    """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter()
+        return time.perf_counter()
+    return time.process_time() / torch.get_num_threads()
 
 
 def _top_bytes(model: Network, images: Tensor) -> int:

@@ -4,12 +4,13 @@ An entry of the cache holds one view at one cut. Its key names everything the co
 view, the units of the prefix with every number in them, how images are normalised, the precision, the device, versions.
 """
 
+import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 from tune_cnn.data.cache import ArraySpec, Cache, Entry, Writer
 from tune_cnn.models.network import Inputs, Network
 from tune_cnn.models.tail import Activation, Cut, as_inputs, cut_network
+from tune_cnn.training.batches import Batches, Places, Source
 
 KIND = "features"
 # Part of every key: raise it when the same prefix and images would be stored as other numbers.
@@ -32,26 +34,7 @@ _STORED_AS: Mapping[torch.dtype, type[np.generic]] = {
     torch.float16: np.float16,
     torch.bfloat16: np.uint16,
 }
-Places = NDArray[np.int64]
 Rows = NDArray[Any]
-
-
-class Source(Protocol):
-    """What a network can be fed with, an image or its features a row."""
-
-    def fetch(self, places: Places) -> Inputs:
-        """Give the rows at (B,) places, on the device, (B, ...) each."""
-        ...
-
-
-@dataclass(frozen=True)
-class View:
-    """All images of a split as one epoch shows them."""
-
-    source: Source
-    images: int
-    key: str
-    """Names the content."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +124,7 @@ class Setting:
     def parts(self) -> list[Any]:
         """Give plain data that names it, versions included."""
         device = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
-        versions = [torch.__version__, version("timm")]
-        return [self.backbone, self.px, device, str(self.amp_dtype), *versions]
+        return [self.backbone, self.px, device, str(self.amp_dtype), *_versions()]
 
     def computing(self) -> torch.autocast:
         """Give the context in which the prefix computes as the training does."""
@@ -159,7 +141,7 @@ class Prefix:
     """Of 1, 2, … leading units."""
     cache: Cache
 
-    def features(self, view: View, cut: Cut, forms: Forms, shallower: Mapping[int, Forms]) -> FeatureRows:
+    def features(self, view: Batches, cut: Cut, forms: Forms, shallower: Mapping[int, Forms]) -> FeatureRows:
         """Open the features of a view, computing them first if nobody has.
 
         Args:
@@ -181,38 +163,44 @@ class Prefix:
                     writer.append(name, form.rows(tensor))
             return {"cut": cut.units, "built_from": start}
 
-        entry = self.cache.arrays(KIND, self.key(view, cut.units, cut.needed), _specs(forms, view.images), build)
+        entry = self.cache.arrays(KIND, self.key(view, cut.units, cut.needed), _specs(forms, len(view.labels)), build)
         return FeatureRows.of(entry, forms, self.setting.device)
 
-    def key(self, view: View, units: int, needed: tuple[int, ...] = (0,)) -> str:
+    def key(self, view: Batches, units: int, needed: tuple[int, ...] = (0,)) -> str:
         """Name the features of a view after so many units."""
         top = [self.model.gives, needed] if units == len(self.model.units) else []
         parts = [FORMAT_VERSION, view.key, units, self.digests[units - 1], *top, self.model.preprocessing]
         return hashlib.sha256(json.dumps([*parts, *self.setting.parts()]).encode()).hexdigest()[:32]
 
-    def _start(self, view: View, cut: Cut, shallower: Mapping[int, Forms]) -> tuple[int, Source]:
+    def _start(self, view: Batches, cut: Cut, shallower: Mapping[int, Forms]) -> tuple[int, Source]:
         """Find the deepest features of the view that the cut's can be computed from; else the images, after 0 units."""
         for units in sorted((units for units in shallower if units < cut.units), reverse=True):
             forms = shallower[units]
-            entry = self.cache.find(KIND, self.key(view, units), _specs(forms, view.images))
+            entry = self.cache.find(KIND, self.key(view, units), _specs(forms, len(view.labels)))
             if entry is not None:
                 return units, FeatureRows.of(entry, forms, self.setting.device)
         return 0, view.source
 
-    def _prove(self, view: View, cut: Cut) -> None:
-        images = view.source.fetch(np.arange(min(_PROVED_ON, view.images)))
+    def _prove(self, view: Batches, cut: Cut) -> None:
+        images = view.source.fetch(np.arange(min(_PROVED_ON, len(view.labels))))
         with self.setting.computing():
             cut.prove(images)
 
-    def _activations(self, view: View, cut: Cut, start: int, source: Source) -> Iterator[Activation]:
+    def _activations(self, view: Batches, cut: Cut, start: int, source: Source) -> Iterator[Activation]:
         """Give the activation of all images in order, from the features after `start` units on."""
         if start:
-            images = view.source.fetch(np.arange(min(_PROVED_ON, view.images)))
+            images = view.source.fetch(np.arange(min(_PROVED_ON, len(view.labels))))
             cut = cut_network(cut_network(self.model, start, images).tail, cut.units - start, images)
-        for places, new in _batches(view.images):
+        for places, new in _batches(len(view.labels)):
             with self.setting.computing():
                 activation = cut.activation(source.fetch(places))
             yield tuple(tensor[-new:] for tensor in activation)
+
+
+@functools.cache
+def _versions() -> tuple[str, ...]:
+    """What computes; to look one up takes milliseconds."""
+    return torch.__version__, version("timm")
 
 
 def _batches(images: int) -> Iterator[tuple[Places, int]]:
@@ -232,5 +220,3 @@ def _names(forms: Forms) -> list[str]:
 
 def _specs(forms: Forms, images: int) -> dict[str, ArraySpec]:
     return {name: form.spec(images) for name, form in zip(_names(forms), forms, strict=True)}
-
-

@@ -19,9 +19,10 @@ from tune_cnn.models.cut import InexactCutError
 from tune_cnn.models.network import Network
 from tune_cnn.models.prefix_digest import structure_digest
 from tune_cnn.models.tail import cut_network, freeze_depths
-from tune_cnn.training.cut_costs import measure_costs
+from tune_cnn.training.batches import Batches
 from tune_cnn.training.cut_choice import Costs, choose_rungs
-from tune_cnn.training.features import FORMAT_VERSION, Form, Forms, Setting, View
+from tune_cnn.training.cut_costs import measure_costs
+from tune_cnn.training.features import FORMAT_VERSION, Form, Forms, Setting
 
 log = logging.getLogger(__name__)
 KIND = "cuts"
@@ -48,7 +49,7 @@ class Ladder:
         return cls(Costs.from_json(data["costs"]), rungs)
 
 
-def find_ladder(model: Network, setting: Setting, view: View, cache: Cache) -> Ladder:
+def find_ladder(model: Network, setting: Setting, view: Batches, cache: Cache) -> Ladder:
     """Give the ladder of a network on this machine; the first trial that asks measures it, in about a second.
 
     Args:
@@ -57,14 +58,18 @@ def find_ladder(model: Network, setting: Setting, view: View, cache: Cache) -> L
         view: images to try it on, one at least.
         cache: holds the note.
     """
-    made_of = [FORMAT_VERSION, structure_digest(model), model.gives, type(model).__name__, torch.get_num_threads()]
-    key = hashlib.sha256(json.dumps([*made_of, *_top(model), *setting.parts()]).encode()).hexdigest()[:32]
 
     def make() -> dict[str, Any]:
         with setting.computing():
-            return _measured(model, view).as_json()
+            return prove_ladder(model, view, measure_costs(model, view)).as_json()
 
-    return Ladder.from_json(cache.note(KIND, key, make))
+    return Ladder.from_json(cache.note(KIND, ladder_key(model, setting), make))
+
+
+def ladder_key(model: Network, setting: Setting) -> str:
+    """Name the ladder of a network: of all that are built alike and computed with the same."""
+    made_of = [FORMAT_VERSION, structure_digest(model), model.gives, type(model).__name__, torch.get_num_threads()]
+    return hashlib.sha256(json.dumps([*made_of, *_top(model), *setting.parts()]).encode()).hexdigest()[:32]
 
 
 def _top(model: Network) -> list[str]:
@@ -72,13 +77,15 @@ def _top(model: Network) -> list[str]:
     return [] if model.can_be_cut_inside else [type(getattr(model, "decoder", None)).__name__]
 
 
-def _measured(model: Network, view: View) -> Ladder:
-    costs = measure_costs(model, view)
-    images = view.source.fetch(np.arange(min(_PROVED_ON, view.images)))
+def prove_ladder(model: Network, view: Batches, costs: Costs) -> Ladder:
+    """Choose the rungs by their costs, and try each on a few images; for one that is not exact others are chosen."""
+    images = view.source.fetch(np.arange(min(_PROVED_ON, len(view.labels))))
     assert isinstance(images, Tensor)  # noqa: S101 - a view shows images
     proved: dict[int, Forms | None] = {}
     while True:
-        rungs = choose_rungs(costs, freeze_depths(model), without={cut for cut, forms in proved.items() if forms is None})
+        rungs = choose_rungs(
+            costs, freeze_depths(model), without={cut for cut, forms in proved.items() if forms is None}
+        )
         new = [cut for cut in rungs if cut not in proved]
         if not new:
             return Ladder(costs, {cut: forms for cut in rungs if (forms := proved[cut])})

@@ -17,6 +17,7 @@ from tune_cnn.results.scores import Counts
 from tune_cnn.sections.training import TrainingConfig
 from tune_cnn.training.batches import Augment, Batches, seed_of
 from tune_cnn.training.checkpoint import Checkpoint, restore
+from tune_cnn.training.feed import FeatureUse, Feed
 from tune_cnn.training.objective import Counter, Objective
 from tune_cnn.training.plan import EarlyStopping, Phase, phase_at, plan_phases, train_phase
 from tune_cnn.training.schedule import LearningRate, build_optimizer, parameter_groups
@@ -55,12 +56,16 @@ class Training:
     """From an epoch's scores to what is ranked; higher is better."""
     stops_itself: bool = True
     """Whether its patience ends the training proper; one fold of several goes on until their mean ends all."""
+    features: FeatureUse | None = None
+    """Where to cache what the frozen units give; None runs them in every epoch."""
     on_phase: Callable[["Training"], None] = _nobody_watches
     """Told when a phase begins, before its first step; of a resumed one too, before its state is put back."""
     history: list[EpochRecord] = field(default_factory=list)
     optimizer: optim.Optimizer = field(init=False)
     learning_rate: LearningRate = field(init=False)
     phase: Phase = field(init=False)
+    feed: Feed = field(init=False)
+    """What the network, or what is trained of it, is fed with in this phase."""
     stopping: EarlyStopping = field(init=False)
     scaler: torch.amp.GradScaler = field(init=False)
     """Keeps small gradients of half precision from vanishing; idle where full precision or bfloat16 is used."""
@@ -72,9 +77,7 @@ class Training:
 
     @property
     def _amp_dtype(self) -> torch.dtype | None:
-        if not self.config.amp or self.train.device.type != "cuda":
-            return None
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return amp_dtype_on(self.train.device) if self.config.amp else None
 
     def epochs(self) -> Iterator[Epoch]:
         """Train and yield epoch by epoch, from the first or from where `resume` left off.
@@ -108,6 +111,7 @@ class Training:
         """Go on after the epoch of `checkpoint`, as if nothing had happened."""
         self.begin(phase_at(self.config, **checkpoint.phase))
         restore(checkpoint, self.model, self.optimizer)
+        self.feed = Feed(self.model, self.val, self.features)
         self.learning_rate.restore(dict(checkpoint.schedule))
         self.stopping.restore(checkpoint.stopping)
         if checkpoint.scaler:  # an idle one has no state, and a waking one takes none from it
@@ -126,6 +130,7 @@ class Training:
             phase.schedule, self.optimizer, epochs=phase.epochs, steps_per_epoch=len(self.train)
         )
         self.stopping.begin(phase.stop_patience_epochs)
+        self.feed = Feed(self.model, self.val, self.features)
         self.on_phase(self)
 
     def _epoch(self, epoch: int) -> Epoch:
@@ -134,11 +139,12 @@ class Training:
         torch.manual_seed(seed_of("epoch", self.seed, epoch))
         lr = self.learning_rate.lr
         train_scores = self._train_pass(epoch)
+        fed = self.feed.of(self.val)
         began = time.perf_counter()
-        val = evaluate(self.model, self.val, self.objective)
+        val = evaluate(fed.network, fed.batches, self.objective)
         scores = {f"train_{name}": value for name, value in train_scores.items()}
         scores |= {f"val_{name}": value for name, value in val.scores().items()}
-        ms_per_image = round(1000 * (time.perf_counter() - began) / len(self.val.labels), 4)
+        per_image = (time.perf_counter() - began) / len(self.val.labels) + fed.spared_seconds
         if not math.isfinite(scores["train_loss"]) or not math.isfinite(scores["val_loss"]):
             raise DivergedError(
                 f"epoch {epoch}: train_loss {scores['train_loss']:g}, val_loss {scores['val_loss']:g} "
@@ -156,19 +162,20 @@ class Training:
             frozen_units=self.model.frozen_units,
             score=score,
             scores=scores,
-            ms_per_image=ms_per_image,
+            ms_per_image=round(1000 * per_image, 4),
         )
         self.history.append(record)
         return Epoch(record, val.confusion(), is_best)
 
     def _train_pass(self, epoch: int) -> dict[str, float]:
-        self.model.train()  # frozen units stay in eval mode: the model sees to it
+        fed = self.feed.of(self.train)
+        fed.network.train()  # frozen units stay in eval mode: the network sees to it
         counter = self.objective.counter(self.train.device)
         loss_function = self.objective.train_loss.to(self.train.device)
-        for images, labels in self.train.shuffled(self.seed, epoch, self.augment):
+        for inputs, labels in fed.batches.shuffled(self.seed, epoch, self.augment):
             self.optimizer.zero_grad(set_to_none=True)
             with autocast(self.train.device, self._amp_dtype):
-                logits: Tensor = self.model(images)
+                logits: Tensor = fed.network(inputs)
                 loss: Tensor = loss_function(logits, labels)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             self.scaler.step(self.optimizer)
@@ -186,10 +193,17 @@ def evaluate(model: Network, batches: Batches, objective: Objective) -> Counter:
     """
     model.eval()
     counter = objective.counter(batches.device)
-    for images, labels in batches.in_order():
-        logits = model(images)
+    for inputs, labels in batches.in_order():
+        logits = model(inputs)
         counter.add(logits, labels, objective.val_loss(logits, labels))
     return counter
+
+
+def amp_dtype_on(device: torch.device) -> torch.dtype | None:
+    """Give what mixed precision computes in; None on a CPU, where it does not."""
+    if device.type != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
 @contextmanager
