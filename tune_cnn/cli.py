@@ -30,6 +30,15 @@ app = typer.Typer(
 )
 
 _SIGTERM_CODE = 143
+_FLAGS = (
+    "search.trials",
+    "training.epochs",
+    "search.hours",
+    "search.concurrent",
+    "search.per_trial.cpus",
+    "search.per_trial.gpus",
+    "search.seed",
+)
 _debug = False
 
 
@@ -62,16 +71,7 @@ def search(
     Writes a run folder (--out and --name, runs/SPACE'S NAME by default). Run again, it goes on where it was; with a
     larger --trials it goes on to that.
     """
-    flags = {
-        "search.trials": trials,
-        "training.epochs": epochs,
-        "search.hours": hours,
-        "search.concurrent": concurrent,
-        "search.per_trial.cpus": cpus_per_trial,
-        "search.per_trial.gpus": gpus_per_trial,
-        "search.seed": seed,
-    }
-    overrides = [*(sets or []), *(f"{flag}={value}" for flag, value in flags.items() if value is not None)]
+    overrides = _overrides(sets, trials, epochs, hours, concurrent, cpus_per_trial, gpus_per_trial, seed)
     from tune_cnn.search.open_space import open_space
 
     opened = open_space(space_file, overrides=overrides, data_root=data)
@@ -116,6 +116,48 @@ def check(
 
     opened = open_space(space_file, overrides=sets or [], data_root=data)
     check_space(opened.space, _console(), cache=_cache(cache_dir), csv_file=csv)
+
+
+@app.command()
+def plan(
+    space_file: options.SpaceFile,
+    data: options.DataDir = None,
+    weights: options.WeightsDir = None,
+    out: options.OutDir = Path("runs"),
+    trials: options.Trials = None,
+    epochs: options.Epochs = None,
+    hours: options.Hours = None,
+    concurrent: options.Concurrent = None,
+    cpus_per_trial: options.CpusPerTrial = None,
+    gpus_per_trial: options.GpusPerTrial = None,
+    seed: options.Seed = None,
+    cache_dir: options.CacheDir = None,
+    sets: options.Sets = None,
+    as_json: options.PlanJson = False,
+) -> None:
+    """Say what a search will cost, before it is spent.
+
+    Times a few steps of what the space may draw on this machine, and simulates searches: trials, hours, disk, memory.
+    """
+    from tune_cnn.search.open_space import open_space
+
+    overrides = _overrides(sets, trials, epochs, hours, concurrent, cpus_per_trial, gpus_per_trial, seed)
+    opened = open_space(space_file, overrides=overrides, data_root=data)
+    from tune_cnn.search.plan import plan_search
+    from tune_cnn.search.plan_output import plan_json, print_plan
+
+    notes = Console(stderr=True)
+    planned = plan_search(
+        opened,
+        cache=_cache(cache_dir),
+        weights_dir=weights,
+        run_dir=out,
+        note=lambda text: notes.print(line(text), soft_wrap=True),
+    )
+    if as_json:
+        typer.echo(plan_json(planned))
+    else:
+        print_plan(planned, _console())
 
 
 @app.command()
@@ -275,6 +317,12 @@ def sample(
 
     write_sample(name, folder, seed=seed)
     typer.echo(f"wrote {folder}")
+
+
+def _overrides(sets: list[str] | None, *flags: float | None) -> list[str]:
+    """Give what the command line changes in a space: --set first, then the options of their own, in their order."""
+    named = zip(_FLAGS, flags, strict=True)
+    return [*(sets or []), *(f"{name}={value}" for name, value in named if value is not None)]
 
 
 def _search(

@@ -86,6 +86,7 @@ BestPer = Annotated[
     ),
 ]
 RowsJson = Annotated[bool, typer.Option("--json", help="Print all rows and columns as JSON.")]
+PlanJson = Annotated[bool, typer.Option("--json", help="Print JSON; figures as P10, P50 and P90.")]
 DataNow = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", help="Where the images are now; where they were by default.")
 ]

@@ -52,8 +52,9 @@ def run_trial(
         config: what to train.
         folder: where effective.yaml, the log, the checkpoints and the best model go.
         metric: what the best epoch is chosen by.
-        cache: where decoded images and features are kept for all trials of this machine.
-        cache_features: whether what frozen units give is kept there too; without, training computes the same anew.
+        cache: where decoded and augmented images are kept for all trials of this machine.
+        cache_features: whether what frozen units give is kept there; if not, each epoch computes it, with the same
+            result.
         expected_data: the fingerprint that the images must have; None takes them as they are.
         on_epoch: told of every epoch once its files are written, those before a resume included; may raise to stop.
 
@@ -63,7 +64,7 @@ def run_trial(
     Raises:
         DataError: the images cannot be used; ChangedDataError if they are not the expected ones.
         WeightsError: the weights do not fit the backbone.
-        DivergedError: the loss is no longer finite.
+        TrialError: memory does not suffice; DivergedError if the loss is no longer finite.
     """
     with trial_log(folder):
         tidy(folder)
@@ -73,9 +74,11 @@ def run_trial(
         def write_read_back(training: AnyTraining) -> None:
             write_effective(folder.effective, config, **read_back(training, config))
 
-        feature_cache = cache if cache_features else None
-        run, facts = build_run(config, data, metric, cache=feature_cache, on_phase=write_read_back)
-        log.info("%s, %d of %d units frozen, on %s", _name(config), facts.frozen_units, facts.units, facts.device)
+        run, facts = build_run(
+            config, data, metric, cache=cache, on_phase=write_read_back, cache_features=cache_features
+        )
+        frozen = f"{facts.frozen_units} of {facts.units} units frozen"
+        log.info("%s, %s, on %s in %s", _name(config), frozen, facts.device, facts.precision)
         if run.load(folder.last):
             log.info("goes on after epoch %d", len(run.history))
         for record in run.history:

@@ -7,9 +7,9 @@ from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import open_data
 from tune_cnn.models.build import build_network
 from tune_cnn.results.records import EpochRecord, TrialFolder
-from tune_cnn.training.assembly import setting_of
-from tune_cnn.training.batches import Batches
+from tune_cnn.training.batches import Batches, best_device
 from tune_cnn.training.cut_choice import Costs
+from tune_cnn.training.features import Setting
 from tune_cnn.training.ladder import KIND, Ladder, ladder_key, prove_ladder
 from tune_cnn.trial import run_trial
 
@@ -23,12 +23,12 @@ def note_ladder(config: TrialConfig, cache: Cache) -> Ladder:
     """Note costs for the network of a config as if they had been measured."""
     data = open_data(config.data, config.image, cache=cache)
     model = build_network(config.model, len(data.classes), px=config.image.px)
-    setting = setting_of(config)
+    setting = Setting(config.model.backbone_name, config.image.px, best_device())
     val = data.splits["val"]
     view = Batches.of(val.images, val.targets, batch_size=2, preprocessing=model.preprocessing, device=setting.device)
     units = len(model.units)
     costs = costs_of(units)
-    note = cache.note(KIND, ladder_key(model, setting), lambda: prove_ladder(model, view, costs).as_json())
+    note = cache.note(KIND, ladder_key(model, setting), lambda: prove_ladder(model, view, setting, costs).as_json())
     return Ladder.from_json(note)
 
 

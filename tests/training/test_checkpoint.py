@@ -5,31 +5,37 @@ import pytest
 import torch
 
 from tests.conftest import trial_config
+from tune_cnn.data.augment import build_policy
+from tune_cnn.data.augmented import Augmentation, AugmentedViews
+from tune_cnn.data.cache import Cache
+from tune_cnn.data.dataset import ImageRows, SplitImages
 from tune_cnn.models.classifier import build_classifier
 from tune_cnn.training.assembly import score_of
-from tune_cnn.training.batches import Batches
+from tune_cnn.training.batches import Batches, TrainBatches
 from tune_cnn.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tune_cnn.training.loop import Training
 from tune_cnn.training.objective import objective_for
 
 
 def test_a_checkpoint_keeps_how_gradients_are_scaled(tmp_path: Path) -> None:
+    images = ImageRows(np.zeros((4, 32, 32, 3), np.uint8), np.arange(4), made_by="zeros", sha256=["0"] * 4)
+    split = SplitImages(images, np.array([0, 1, 0, 1]), tuple("abcd"))
     batches = Batches.of(
-        np.zeros((4, 32, 32, 3), np.uint8),
-        np.array([0, 1, 0, 1]),
+        split.images,
+        split.targets,
         batch_size=2,
         preprocessing=((0.5, 0.5, 0.5), (0.2, 0.2, 0.2)),
         device=torch.device("cpu"),
     )
+    augmentation = Augmentation(split, build_policy("none", 32), seed=0, views=None, cache=Cache(tmp_path))
 
     def training() -> Training:
         config = trial_config(tmp_path, training={"epochs": 2})
         return Training(
             model=build_classifier(config.model, 2),
             frozen_units=0,
-            train=batches,
+            train=TrainBatches(batches, AugmentedViews(split, augmentation)),
             val=batches,
-            augment=None,
             objective=objective_for("classification", config.training, [2, 2]),
             config=config.training,
             seed=0,
@@ -38,19 +44,19 @@ def test_a_checkpoint_keeps_how_gradients_are_scaled(tmp_path: Path) -> None:
 
     before, after, idle = training(), training(), training()
     # On the CPU nothing is scaled; a scaler that is at work behaves alike there.
-    before.scaler = torch.amp.GradScaler("cpu", init_scale=128.0)
-    after.scaler = torch.amp.GradScaler("cpu")
+    before.step.scaler = torch.amp.GradScaler("cpu", init_scale=128.0)
+    after.step.scaler = torch.amp.GradScaler("cpu")
     save_checkpoint(tmp_path, before.checkpoint())
     checkpoint = load_checkpoint(tmp_path)
     assert checkpoint is not None
     after.resume(checkpoint)
-    assert after.scaler.state_dict() == before.scaler.state_dict()
-    assert after.scaler.get_scale() == 128.0
+    assert after.step.scaler.state_dict() == before.step.scaler.state_dict()
+    assert after.step.scaler.get_scale() == 128.0
     save_checkpoint(tmp_path, idle.checkpoint())
     checkpoint = load_checkpoint(tmp_path)
     assert checkpoint is not None
     after.resume(checkpoint)  # an idle scaler leaves the other as it is
-    assert after.scaler.get_scale() == 128.0
+    assert after.step.scaler.get_scale() == 128.0
 
 
 def checkpoint(epoch: int) -> Checkpoint:

@@ -140,3 +140,14 @@ class Network(nn.Module, ABC):
 def images_in(inputs: Inputs) -> int:
     """Count the images that a network's inputs are of."""
     return len(inputs[0] if isinstance(inputs, tuple) else inputs)
+
+
+def single(inputs: Inputs) -> Tensor:
+    """Give the one tensor that inputs are.
+
+    Raises:
+        TypeError: they are several maps.
+    """
+    if not isinstance(inputs, Tensor):
+        raise TypeError(f"one tensor was expected, not {len(inputs)} maps")
+    return inputs

@@ -1,7 +1,6 @@
 """What the first units of a network compute, as a digest: their structure and every number in them."""
 
 import hashlib
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -37,5 +36,5 @@ def _structure(name: str, unit: nn.Module) -> bytes:
     return f"{name} {unit!r}\n".encode()
 
 
-def _content(tensor: Tensor) -> Sequence[int]:
-    return memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+def _content(tensor: Tensor) -> memoryview:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data

@@ -113,9 +113,9 @@ class Segmenter(Network):
         Raises:
             TrialError: one single image to train on, where the decoder needs two.
         """
-        if self.training and images_in(images) < self.least_batch:
+        if self.training and (batch := images_in(images)) < self.least_batch:
             raise TrialError(
-                f"a batch of {images_in(images)} image(s) cannot train the decoder {self._kind}, whose BatchNorm compares "
+                f"a batch of {batch} image(s) cannot train the decoder {self._kind}, whose BatchNorm compares "
                 f"images; write training.batch_size: {self.least_batch} or more, or another decoder such as unet"
             )
         return self._mask(self.encoder(images))

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tune_cnn.models.classifier import Classifier
+from tune_cnn.models.network import single
 from tune_cnn.models.saved import cpu_copy
 from tune_cnn.results.records import EpochRecord
 from tune_cnn.sections.model import HeadConfig
 from tune_cnn.training.batches import Batches
 from tune_cnn.training.checkpoint import Checkpoint
-from tune_cnn.training.feed import FeatureUse, Feed
+from tune_cnn.training.feed import FeatureUse, Feeds
 from tune_cnn.training.loop import Epoch, evaluate
 from tune_cnn.training.objective import Objective
 
@@ -59,7 +60,7 @@ class LinearBaseline:
     history: list[EpochRecord] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.feed = Feed(self.model, self.val, self.cached)
+        self.feeds = Feeds.of(self.model, self.val, self.cached)
         self._estimator = linear_model(self.head, balanced=self.balanced)
         self.on_phase(self)
 
@@ -79,7 +80,7 @@ class LinearBaseline:
             stopping={},
             phase={"name": FIT, "first_epoch": 1},
             history=history,
-            scaler={},
+            step={},
         )
 
     def resume(self, checkpoint: Checkpoint) -> None:
@@ -105,7 +106,7 @@ class LinearBaseline:
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(weight))
             layer.bias.copy_(torch.from_numpy(bias))
-        fed = self.feed.of(self.val)
+        fed = self.feeds.val.of(self.val)
         began = time.perf_counter()
         val = evaluate(fed.network, fed.batches, self.objective)
         scores = {f"val_{name}": value for name, value in val.scores().items()}
@@ -127,9 +128,11 @@ class LinearBaseline:
     @torch.inference_mode()
     def _features(self) -> tuple[Array, NDArray[np.int64]]:
         """Give the training images' features, (N, F), and class ids, (N,)."""
-        fed = self.feed.of(self.train)
+        fed = self.feeds.train.of(self.train)
         network = fed.network.eval()
-        pairs = [(network.features(inputs).cpu(), labels.cpu()) for inputs, labels in fed.batches.in_order()]
+        pairs = [
+            (single(network.features(single(inputs))).cpu(), labels.cpu()) for inputs, labels in fed.batches.in_order()
+        ]
         features, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
         return features.double().numpy(), labels.numpy()
 
@@ -138,7 +141,7 @@ class LinearBaseline:
         counter, device = self.objective.counter(self.train.device), self.train.device
         target = torch.from_numpy(labels).to(device)
         logits: Tensor = self.model.head(torch.from_numpy(features).float().to(device))
-        counter.add(logits, target, self.objective.val_loss(logits, target))
+        counter.add(logits.argmax(dim=1), target, self.objective.val_loss(logits, target))
         return counter.scores()
 
 

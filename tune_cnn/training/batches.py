@@ -3,9 +3,8 @@
 Everything random in an epoch comes from a seed of (trial seed, epoch), so that an epoch can be repeated alone.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tune_cnn.models.network import Inputs
+from tune_cnn.data.augmented import AugmentedViews
+from tune_cnn.models.network import Inputs, single
+from tune_cnn.seeds import seed_of
 from tune_cnn.training.schedule import steps_per_epoch
 
 Pixels = NDArray[np.uint8]
 Places = NDArray[np.int64]
-Augment = Callable[[Pixels, Any, int], tuple[Pixels, Any]]
-"""One image, its class id or mask, and a seed, to a view of the image and what that shows."""
 
 
 class ImageArray(Protocol):
@@ -61,18 +60,15 @@ class Images:
 
     def fetch(self, places: Places) -> Tensor:
         """Give (B, 3, H, W) for (B,) places."""
-        return self.normalised(self.pixels[places])
-
-    def normalised(self, pixels: Pixels) -> Tensor:
-        """Give (B, 3, H, W) for (B, H, W, 3)."""
+        pixels = torch.from_numpy(np.ascontiguousarray(self.pixels[places]))
         # The permuted view of an NHWC array *is* channels_last, the layout in which convolutions are fastest.
-        images = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.mean.device, non_blocking=True)
-        return images.permute(0, 3, 1, 2).float().div_(255).sub_(self.mean).div_(self.std)
+        images = pixels.to(self.mean.device, non_blocking=True).permute(0, 3, 1, 2)
+        return images.float().div_(255).sub_(self.mean).div_(self.std)
 
 
 @dataclass(frozen=True)
 class Batches:
-    """One split, ready to be fed to a model on `device`."""
+    """One view of one split, ready to be fed to a network on `device`."""
 
     source: Source
     labels: NDArray[np.int64] | ImageArray
@@ -100,39 +96,63 @@ class Batches:
         """Count the batches of a shuffled epoch."""
         return steps_per_epoch(len(self.labels), self.batch_size)
 
-    @property
-    def px(self) -> int:
-        """Read the images' height and width from one of them."""
-        return len(self.source.fetch(np.arange(1))[0][-1])
+    def sample(self, images: int) -> Tensor:
+        """Give the first images, as many as there are of so many: (B, 3, H, W).
+
+        Raises:
+            TypeError: the source gives several maps of features.
+        """
+        return single(self.source.fetch(np.arange(min(images, len(self.labels)))))
+
+    def showing(self, images: ImageArray, labels: NDArray[np.int64] | ImageArray, key: str) -> "Batches":
+        """Give batches of another view of the same images.
+
+        Raises:
+            TypeError: the source gives features.
+        """
+        if not isinstance(self.source, Images):
+            raise TypeError("features of one view show no other")
+        return replace(self, source=replace(self.source, pixels=images), labels=labels, key=key)
 
     def in_order(self) -> Iterator[tuple[Inputs, Tensor]]:
         """Give every image once, in the split's order."""
         order = np.arange(len(self.labels))
         for start in range(0, len(order), self.batch_size):
-            chosen = order[start : start + self.batch_size]
-            yield self.source.fetch(chosen), self._on_device(self.labels[chosen])
+            yield self._at(order[start : start + self.batch_size])
 
-    def shuffled(self, seed: int, epoch: int, augment: Augment | None) -> Iterator[tuple[Inputs, Tensor]]:
-        """Give every image once, in an order and augmented by draws that depend on (seed, epoch) alone."""
+    def shuffled(self, seed: int, epoch: int) -> Iterator[tuple[Inputs, Tensor]]:
+        """Give every image once, in an order that depends on (seed, epoch) alone."""
         order = np.random.default_rng(seed_of("order", seed, epoch)).permutation(len(self.labels))
         for chosen in np.array_split(order, np.arange(1, len(self)) * self.batch_size):
-            if augment and isinstance(self.source, Images):
-                pixels, labels = self.source.pixels[chosen], self.labels[chosen]
-                draws = (seed_of("augment", seed, epoch, int(image)) for image in chosen)
-                views = [augment(*one) for one in zip(pixels, labels, draws, strict=True)]
-                images = self.source.normalised(np.stack([view for view, _ in views]))
-                yield images, self._on_device(np.stack([label for _, label in views]))
-            else:
-                yield self.source.fetch(chosen), self._on_device(self.labels[chosen])
+            yield self._at(chosen)
 
-    def _on_device(self, classes: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(classes)).to(self.device, non_blocking=True).long()
+    def _at(self, places: Places) -> tuple[Inputs, Tensor]:
+        targets = torch.from_numpy(np.ascontiguousarray(self.labels[places]))
+        return self.source.fetch(places), targets.to(self.device, non_blocking=True).long()
 
 
-def seed_of(*parts: str | int) -> int:
-    """Mix parts into a seed of 32 bits: near seeds give unrelated draws, the same on every machine and Python."""
-    text = "/".join(str(part) for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big")
+@dataclass(frozen=True)
+class TrainBatches:
+    """A training split, epoch by epoch."""
+
+    plain: Batches
+    """The images as they are."""
+    views: AugmentedViews
+
+    def __len__(self) -> int:
+        """Count the batches of an epoch."""
+        return len(self.plain)
+
+    @property
+    def device(self) -> torch.device:
+        """Where they go."""
+        return self.plain.device
+
+    def of(self, epoch: int) -> Batches:
+        """Give what an epoch, from 1 on, trains on; its view is made, if nobody has made it, once it is looked at."""
+        number = self.views.number_of(epoch)
+        images, labels = self.views.open(number)
+        return self.plain.showing(images, labels, self.views.key(number))
 
 
 def best_device() -> torch.device:

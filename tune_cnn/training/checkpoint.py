@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn, optim
@@ -17,7 +18,7 @@ from tune_cnn.files import write_whole
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 _TENSORS = "state.safetensors"
 _PLAIN = "state.json"
 
@@ -34,8 +35,8 @@ class Checkpoint:
     phase: Mapping[str, Any]
     """Its name and first epoch: a warm-up may have ended early."""
     history: list[dict[str, Any]]
-    scaler: Mapping[str, Any]
-    """How far the gradients of half precision are scaled; empty where they are not."""
+    step: Mapping[str, Any]
+    """How steps are made: in which precision, in how small micro-batches, gradients scaled how far."""
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
@@ -58,7 +59,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         "stopping": dict(checkpoint.stopping),
         "phase": dict(checkpoint.phase),
         "history": checkpoint.history,
-        "scaler": dict(checkpoint.scaler),
+        "step": dict(checkpoint.step),
     }
     write_whole(folder / name, data)
     write_whole(folder / _PLAIN, json.dumps(body))
@@ -101,7 +102,7 @@ def _read(folder: Path, body: Mapping[str, Any]) -> Checkpoint:
         stopping=body["stopping"],
         phase=body["phase"],
         history=body["history"],
-        scaler=body["scaler"],
+        step=body["step"],
     )
 
 
@@ -109,6 +110,12 @@ def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: optim.Optimizer
     """Put the state of a checkpoint into a model and an optimiser of the same shape."""
     model.load_state_dict(dict(checkpoint.model))
     optimizer.load_state_dict(dict(checkpoint.optimizer))
+    # Fused optimisers go through weights and state in the order in which they lie in memory, on a CPU without a look
+    # at it; files hold everything contiguous.
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _split(optimizer: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -11,7 +11,7 @@ from tune_cnn.models.network import Network
 from tune_cnn.models.tail import cut_network
 from tune_cnn.training.batches import Batches
 from tune_cnn.training.cut_choice import Costs
-from tune_cnn.training.features import Form
+from tune_cnn.training.features import Form, Setting
 
 IMAGES = 16
 _REPEATS = 5
@@ -19,7 +19,7 @@ _ROWS = 2048
 _ROW_BYTES = 2**14
 
 
-def measure_costs(model: Network, view: Batches) -> Costs:
+def measure_costs(model: Network, view: Batches, setting: Setting) -> Costs:
     """Run a few images of a view through a network, and read random rows of memory as features are read.
 
     Of several runs the shortest counts: what else the machine does only ever adds to the time. Leaves the model in the
@@ -28,12 +28,12 @@ def measure_costs(model: Network, view: Batches) -> Costs:
     Args:
         model: any of it may be frozen.
         view: one image at least.
+        setting: with what it computes; the caller has entered its context.
     """
     places = np.arange(min(IMAGES, len(view.labels)))
-    device = next(model.parameters()).device
+    device = setting.device
     reading = _shortest(lambda: view.source.fetch(places), device)
-    images = view.source.fetch(places)
-    assert isinstance(images, Tensor)  # noqa: S101 - a view shows images
+    images = setting.arranged(view.sample(IMAGES))
     training = model.training
     model.eval()
     runs = [UnitTimes(model, device).run(images) for _ in range(_REPEATS)]

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -18,9 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tune_cnn.data.cache import ArraySpec, Cache, Entry, Writer
-from tune_cnn.models.network import Inputs, Network
+from tune_cnn.models.network import Inputs, Network, single
 from tune_cnn.models.tail import Activation, Cut, as_inputs, cut_network
 from tune_cnn.training.batches import Batches, Places, Source
+from tune_cnn.training.precision import FULL, Precision
 
 KIND = "features"
 # Part of every key: raise it when the same prefix and images would be stored as other numbers.
@@ -118,17 +120,24 @@ class Setting:
     """Its name: what runs between its units is not seen in them."""
     px: int
     device: torch.device
-    amp_dtype: torch.dtype | None
-    """What autocast computes in; None for full precision."""
+    precision: Precision = FULL
 
     def parts(self) -> list[Any]:
         """Give plain data that names it, versions included."""
         device = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
-        return [self.backbone, self.px, device, str(self.amp_dtype), *_versions()]
+        return [self.backbone, self.px, device, str(self.precision), *_versions()]
 
-    def computing(self) -> torch.autocast:
-        """Give the context in which the prefix computes as the training does."""
-        return torch.autocast(self.device.type, dtype=self.amp_dtype, enabled=self.amp_dtype is not None)
+    def computing(self) -> AbstractContextManager[Any]:
+        """Give the context in which the prefix computes as the whole network does."""
+        return self.precision.autocast(self.device)
+
+    def arranged(self, inputs: Inputs) -> Tensor:
+        """Lay out images, or a map from within the backbone, as the training does.
+
+        Raises:
+            TypeError: several maps, as only the end of a backbone gives them.
+        """
+        return single(self.precision.arrange(inputs))
 
 
 @dataclass(frozen=True)
@@ -182,18 +191,17 @@ class Prefix:
         return 0, view.source
 
     def _prove(self, view: Batches, cut: Cut) -> None:
-        images = view.source.fetch(np.arange(min(_PROVED_ON, len(view.labels))))
         with self.setting.computing():
-            cut.prove(images)
+            cut.prove(self.setting.arranged(view.sample(_PROVED_ON)))
 
     def _activations(self, view: Batches, cut: Cut, start: int, source: Source) -> Iterator[Activation]:
         """Give the activation of all images in order, from the features after `start` units on."""
         if start:
-            images = view.source.fetch(np.arange(min(_PROVED_ON, len(view.labels))))
+            images = view.sample(_PROVED_ON)
             cut = cut_network(cut_network(self.model, start, images).tail, cut.units - start, images)
         for places, new in _batches(len(view.labels)):
             with self.setting.computing():
-                activation = cut.activation(source.fetch(places))
+                activation = cut.activation(self.setting.arranged(source.fetch(places)))
             yield tuple(tensor[-new:] for tensor in activation)
 
 

@@ -6,9 +6,6 @@ The one place that decides it. Both train the same tensors on the same numbers; 
 import logging
 from dataclasses import dataclass, replace
 
-import numpy as np
-from torch import Tensor
-
 from tune_cnn.data.cache import Cache
 from tune_cnn.errors import CacheUnusableError
 from tune_cnn.models.cut import InexactCutError
@@ -19,6 +16,7 @@ from tune_cnn.training.batches import Batches
 from tune_cnn.training.cut_choice import cut_for
 from tune_cnn.training.features import Prefix, Setting
 from tune_cnn.training.ladder import find_ladder
+from tune_cnn.training.precision import FULL, Precision
 
 _SAMPLE = 2
 log = logging.getLogger(__name__)
@@ -36,33 +34,35 @@ class Fed:
 
 @dataclass(frozen=True)
 class FeatureUse:
-    """That features are to be cached, where, and what they depend on."""
+    """That features are to be cached, where, and of what."""
 
     cache: Cache
-    setting: Setting
+    backbone: str
+    px: int
 
 
 class Feed:
     """Feeds a network as far as it stands still now; make another when that changes."""
 
-    def __init__(self, model: Network, sample: Batches, use: FeatureUse | None) -> None:
+    def __init__(self, model: Network, sample: Batches, use: FeatureUse | None, precision: Precision) -> None:
         """Choose where to cut, and say so in the log.
 
         Args:
             model: frozen as it is going to be trained, with the weights it is trained from.
             sample: some of the images, on which costs are measured if nobody has yet.
             use: None feeds images to the whole network.
+            precision: what it is going to compute in.
         """
         self._model = model
         self._sample = sample
-        self._use = use
         self._cut: Cut | None = None
         still = still_units(model)
         if use is None or not still:
             return
-        self._ladder = find_ladder(model, use.setting, sample, use.cache)
+        setting = Setting(use.backbone, use.px, sample.device, precision)
+        self._ladder = find_ladder(model, setting, sample, use.cache)
         self._rungs = dict(self._ladder.rungs)
-        self._prefix = Prefix(model, use.setting, prefix_digests(model, still), use.cache)
+        self._prefix = Prefix(model, setting, prefix_digests(model, still), use.cache)
         self._choose()
 
     @property
@@ -93,9 +93,7 @@ class Feed:
             self._cut = None
             log.info("no features are cached: none of the frozen units is worth it")
             return
-        images = self._sample.source.fetch(np.arange(min(_SAMPLE, len(self._sample.labels))))
-        assert isinstance(images, Tensor)  # noqa: S101 - a sample shows images
-        self._cut = cut_network(self._model, units, images)
+        self._cut = cut_network(self._model, units, self._sample.sample(_SAMPLE))
         log.info("features are cached after %s", self.place())
 
     def place(self) -> str:
@@ -110,3 +108,17 @@ class Feed:
     def _spared_seconds(self, cut: Cut) -> float:
         costs = self._ladder.costs
         return costs.up_to(cut.units, cut=0) - costs.reading(cut.units)
+
+
+@dataclass(frozen=True)
+class Feeds:
+    """What a phase of a training is fed with: training may compute in half precision, scores never do."""
+
+    train: Feed
+    val: Feed
+
+    @classmethod
+    def of(cls, model: Network, sample: Batches, use: FeatureUse | None, precision: Precision = FULL) -> "Feeds":
+        """Choose for a network as it stands still now; see `Feed`."""
+        train = Feed(model, sample, use, precision)
+        return cls(train, train if precision == FULL else Feed(model, sample, use, FULL))

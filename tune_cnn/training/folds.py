@@ -112,6 +112,7 @@ def mean_record(records: Sequence[EpochRecord]) -> EpochRecord:
     if len(records) == 1:
         return records[0]
     first = records[0]
+    micro = [record.micro_batch_size for record in records if record.micro_batch_size is not None]
     times = [record.ms_per_image for record in records if record.ms_per_image is not None]
     return EpochRecord(
         epoch=first.epoch,
@@ -122,6 +123,7 @@ def mean_record(records: Sequence[EpochRecord]) -> EpochRecord:
         score=statistics.fmean(record.score for record in records),
         scores=_mean_scores([record.scores for record in records]),
         ms_per_image=min(times, default=None),
+        micro_batch_size=min(micro, default=None),
     )
 
 

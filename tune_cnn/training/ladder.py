@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -61,7 +60,7 @@ def find_ladder(model: Network, setting: Setting, view: Batches, cache: Cache) -
 
     def make() -> dict[str, Any]:
         with setting.computing():
-            return prove_ladder(model, view, measure_costs(model, view)).as_json()
+            return prove_ladder(model, view, setting, measure_costs(model, view, setting)).as_json()
 
     return Ladder.from_json(cache.note(KIND, ladder_key(model, setting), make))
 
@@ -77,10 +76,9 @@ def _top(model: Network) -> list[str]:
     return [] if model.can_be_cut_inside else [type(getattr(model, "decoder", None)).__name__]
 
 
-def prove_ladder(model: Network, view: Batches, costs: Costs) -> Ladder:
+def prove_ladder(model: Network, view: Batches, setting: Setting, costs: Costs) -> Ladder:
     """Choose the rungs by their costs, and try each on a few images; for one that is not exact others are chosen."""
-    images = view.source.fetch(np.arange(min(_PROVED_ON, len(view.labels))))
-    assert isinstance(images, Tensor)  # noqa: S101 - a view shows images
+    images = setting.arranged(view.sample(_PROVED_ON))
     proved: dict[int, Forms | None] = {}
     while True:
         rungs = choose_rungs(

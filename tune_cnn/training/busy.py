@@ -1,0 +1,70 @@
+"""Processes that train in a circle, so that what is timed is timed beside trials and not on an idle machine."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.synchronize import Event
+from typing import Any
+
+from tune_cnn.config import TrialConfig
+
+_READY_SECONDS = 120.0
+_END_SECONDS = 10.0
+_CLASSES = 10  # of no account for their time
+
+
+@contextmanager
+def kept_busy(config: TrialConfig, processes: int) -> Iterator[Callable[[], None]]:
+    """Keep so many processes training the network of a config with random weights while the block runs.
+
+    Args:
+        config: what they train.
+        processes: how many; 0 for none.
+
+    Yields:
+        Waits until all of them train: starting takes seconds, in which something else can be done.
+    """
+    context = multiprocessing.get_context("spawn")  # a fork would share torch's threads and a GPU's context
+    stop = context.Event()
+    ready = [context.Event() for _ in range(processes)]
+    given = config.model_dump(mode="json")
+    workers = [context.Process(target=_train_in_a_circle, args=(given, each, stop), daemon=True) for each in ready]
+
+    def wait() -> None:
+        for each, worker in zip(ready, workers, strict=True):
+            _await(each, worker)
+
+    try:
+        for worker in workers:
+            worker.start()
+        yield wait
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join(_END_SECONDS)
+            worker.kill()
+
+
+def _await(ready: Event, worker: Any) -> None:
+    """Wait until a process trains; one that cannot is done without, as a trial beside would be."""
+    waited = 0.0
+    while worker.is_alive() and waited < _READY_SECONDS and not ready.wait(0.5):
+        waited += 0.5
+
+
+def _train_in_a_circle(config: dict[str, Any], ready: Event, stop: Event) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and sees to its children
+    import torch
+
+    from tune_cnn.models.trunk import frozen_units_of
+    from tune_cnn.training.timing import TimedModel
+
+    asked, parent = TrialConfig.model_validate(config), os.getppid()
+    torch.set_num_threads(asked.cpu_threads)
+    timed = TimedModel(asked, _CLASSES)
+    optimizer = timed.optimizer(frozen_units_of(asked.model))
+    while not stop.is_set() and os.getppid() == parent:  # a killed parent leaves nobody behind
+        timed.train_some(optimizer)
+        ready.set()
