@@ -74,7 +74,7 @@ def precision_for(config: TrialConfig, network: Network, cache: Cache, device: t
     """Say how a network of a config trains on a device; what a GPU is fastest at is probed once per machine and kept.
 
     Args:
-        config: its `training.precision`, image size and batch size.
+        config: its `training.precision`, model, image size and batch size.
         network: as the config has it; stays as it is.
         cache: keeps what was found.
         device: where it trains.
@@ -86,26 +86,39 @@ def precision_for(config: TrialConfig, network: Network, cache: Cache, device: t
     half = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     dtypes = {"float32": ("float32",), "half": (half,), "auto": ("float32", half)}[name]
     candidates = [Precision(dtype, layout) for dtype in dtypes for layout in ("contiguous", "channels_last")]
+    return fastest(candidates, config, network, cache, device)
+
+
+def fastest(
+    candidates: Sequence[Precision], config: TrialConfig, network: Network, cache: Cache, device: torch.device
+) -> Precision:
+    """Give what a probe on this machine finds clearly fastest, or found before: trials alike compute alike.
+
+    Args:
+        candidates: the most exact and plainest first.
+        config: of the network.
+        network: stays as it is.
+        cache: keeps what was found.
+        device: of the network.
+    """
     images, px = images_to_probe_with(config.training.batch_size), config.image.px
     about = {
-        "precision": name,
-        # Not the head nor the freeze depth: trials that differ by these should not differ by their numbers besides.
+        "candidates": [str(one) for one in candidates],
+        # Neither head nor freeze depth: trials that differ by these should not differ by their numbers besides.
         "model": config.model.model_dump(mode="json", include={"backbone", "stages", "decoder"}),
         "px": px,
         "images": images,
-        "device": torch.cuda.get_device_name(device),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "torch": torch.__version__,
     }
 
     def make() -> dict[str, Any]:
         noise = torch.randn(images, px, px, 3, generator=torch.Generator().manual_seed(0))
         seconds = probe(network, noise.to(device).permute(0, 3, 1, 2), candidates)
-        chosen = choose(seconds)
-        found = {str(one): _milliseconds(time) for one, time in seconds.items()}
-        return {"dtype": chosen.dtype, "layout": chosen.layout, "about": about, "milliseconds": found}
+        milliseconds = {str(one): None if math.isinf(time) else 1000 * time for one, time in seconds.items()}
+        return {**vars(choose(seconds)), "about": about, "milliseconds": milliseconds}
 
-    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    facts = cache.note("precision", key, make)
+    facts = cache.note("precision", hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest(), make)
     return Precision(facts["dtype"], facts["layout"])
 
 
@@ -142,7 +155,7 @@ def probe(network: Network, images: Tensor, candidates: Sequence[Precision]) -> 
     subject.freeze_to(0)
     subject.train()
     times: dict[Precision, list[float]] = {candidate: [] for candidate in candidates}
-    with torch.random.fork_rng(devices=[images.device] if images.device.type == "cuda" else []):
+    with torch.random.fork_rng([images.device] if images.device.type == "cuda" else []):
         for _ in range(1 + _ROUNDS):
             for candidate in candidates:
                 times[candidate].append(_seconds(subject, images, candidate))
@@ -172,7 +185,3 @@ def _seconds(network: Network, images: Tensor, precision: Precision) -> float:
 def _wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _milliseconds(seconds: float) -> float | None:
-    return None if math.isinf(seconds) else round(1000 * seconds, 3)
