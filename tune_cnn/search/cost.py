@@ -29,7 +29,7 @@ class Sharing:
     """Activations at a cut of the frozen units are computed once and kept."""
 
 
-SHARED = Sharing(views=False, features=False)
+SHARED = Sharing(views=True, features=False)
 """What trials of this program share."""
 
 
@@ -142,7 +142,7 @@ class Costs:
             train=self._fit(work, times) if work.fitted else self._epoch(work, times, work.frozen_units),
             save_seconds=times.checkpoint_seconds * work.folds,
             save_best_seconds=times.save_best_seconds,
-            views=1 if work.policy == "none" else None,
+            views=1 if work.policy == "none" else work.training.views,
         )
 
     def _epoch(self, work: Work, times: ModelTimes, frozen: int) -> EpochPrice:
