@@ -208,6 +208,7 @@ VALUE_FAULTS = (
     ),
     _line(9, "  weights: imagnet", "is no file; did you mean 'imagenet'?", id="weights-misspelt"),
     _line(9, "  weights_file: x", "does not stand in a space file", id="weights-file-written"),
+    _line(11, "  precision: fp16", "'fp16' is unknown; write auto, float32 or half", id="precision-by-another-name"),
     _epochs("8.5", "8.5 is not a whole number; write e.g. 20", id="half-an-epoch"),
     _epochs("true", "true is not a whole number", id="true-for-a-number"),
     _epochs("null", "null is not a whole number", id="null-for-a-number"),

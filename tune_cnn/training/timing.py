@@ -26,8 +26,8 @@ from tune_cnn.models.units import units_of
 from tune_cnn.sections.image import ImageConfig, Policy
 from tune_cnn.training.batches import Batches, best_device
 from tune_cnn.training.checkpoint import Checkpoint, save_checkpoint
-from tune_cnn.training.loop import autocast
 from tune_cnn.training.objective import Objective, objective_for
+from tune_cnn.training.precision import likely_precision
 from tune_cnn.training.schedule import build_optimizer, parameter_groups
 from tune_cnn.training.times import ImageTimes, ModelTimes, StepTime
 
@@ -100,6 +100,8 @@ class TimedModel:
         self.network: Network = network.to(self.device)
         self._objective: Objective = objective_for(config.task, config.training, [1] * classes)
         self._loss = self._objective.train_loss.to(self.device)
+        self._precision = likely_precision(config.training.precision, self.device)
+        self._precision.place(self.network)
 
     @property
     def units(self) -> list[nn.Module]:
@@ -180,8 +182,9 @@ class TimedModel:
     def train_once(self, optimizer: optim.Optimizer, sample: _Sample) -> None:
         """Make the training step that the loop makes."""
         optimizer.zero_grad(set_to_none=True)
-        with autocast(self.device, self._amp_dtype):
-            loss: Tensor = self._loss(self.network(sample.images), sample.targets)
+        with self._precision.autocast(self.device):
+            logits: Tensor = self.network(sample.images)
+        loss: Tensor = self._loss(logits.float(), sample.targets)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
@@ -206,13 +209,7 @@ class TimedModel:
     def _checkpoint(self, optimizer: optim.Optimizer) -> Checkpoint:
         phase = {"name": "train", "first_epoch": 1}
         weights, state = cpu_copy(self.network), optimizer.state_dict()
-        return Checkpoint(1, weights, state, schedule={}, stopping={}, phase=phase, history=[], scaler={})
-
-    @property
-    def _amp_dtype(self) -> torch.dtype | None:
-        if not self.config.training.amp or self.device.type != "cuda":
-            return None
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return Checkpoint(1, weights, state, schedule={}, stopping={}, phase=phase, history=[], step={})
 
     def _sample(self, batch_size: int) -> _Sample:
         px = self.config.image.px
