@@ -27,7 +27,7 @@ DOORS = {
 }
 # Lower number, lower layer; a module may import its own layer and those below.
 LAYERS = {
-    **dict.fromkeys(("errors", "files", "machine"), 0),
+    **dict.fromkeys(("errors", "files", "machine", "seeds"), 0),
     **dict.fromkeys(("config", "sections", "config_shape", "config_faults", "yaml_files"), 1),
     "results": 2,
     **dict.fromkeys(("data", "models", "space", "sample"), 3),

@@ -51,7 +51,7 @@ def run_trial(
         config: what to train.
         folder: where effective.yaml, the log, the checkpoints and the best model go.
         metric: what the best epoch is chosen by.
-        cache: where decoded images are kept for all trials of this machine.
+        cache: where decoded and augmented images are kept for all trials of this machine.
         expected_data: the fingerprint that the images must have; None takes them as they are.
         on_epoch: told of every epoch once its files are written, those before a resume included; may raise to stop.
 

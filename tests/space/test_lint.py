@@ -168,6 +168,24 @@ HEADS = {"choice": [{"hidden": []}, {"hidden": [64], "batch_norm": {"choice": [F
             id="nothing-to-choose-on-a-cpu",
         ),
         pytest.param(
+            "views-never-seen",
+            {"training__views": 5, "training__epochs": {"range": [4, 8]}, "augment": "light"},
+            {"training__views": 4, "training__epochs": {"range": [4, 8]}, "augment": "light"},
+            id="more-views-than-epochs",
+        ),
+        pytest.param(
+            "views-without-augmentation",
+            {"training__views": 4, "augment": "none"},
+            {"training__views": 4, "augment": {"choice": ["none", "light"]}},
+            id="views-of-nothing",
+        ),
+        pytest.param(
+            "views-without-augmentation",
+            {"training__views": {"choice": [2, 4]}, "augment": {"choice": ["none", "light"]}},
+            {"training__views": {"choice": [2, 4]}, "augment": {"choice": ["light", "strong"]}},
+            id="views-searched-for-nothing",
+        ),
+        pytest.param(
             "lr-linear",
             {"training__optimizer__lr": {"range": [1e-4, 1e-2]}},
             {"training__optimizer__lr": {"range": [1e-4, 1e-2], "log": True}},

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from tune_cnn.training.batches import Batches, Pixels, seed_of
+from tune_cnn.seeds import seed_of
+from tune_cnn.training.batches import Batches
 
 
 def batches(images: int, batch_size: int) -> Batches:
@@ -15,7 +16,7 @@ def batches(images: int, batch_size: int) -> Batches:
 @pytest.mark.parametrize(("images", "batch_size"), [(10, 4), (9, 4), (1, 4), (3, 1), (4, 8)])
 def test_a_shuffled_epoch_gives_every_image_once_with_its_label(images: int, batch_size: int) -> None:
     source = batches(images, batch_size)
-    seen = list(source.shuffled(0, 1, None))
+    seen = list(source.shuffled(0, 1))
     assert len(seen) == len(source)
     labels = torch.cat([labels for _, labels in seen])
     assert sorted(labels.tolist()) == list(range(images))
@@ -23,31 +24,16 @@ def test_a_shuffled_epoch_gives_every_image_once_with_its_label(images: int, bat
 
 
 def test_no_batch_of_one_is_left_over() -> None:
-    assert [len(labels) for _, labels in batches(9, 4).shuffled(0, 1, None)] == [4, 5]
+    assert [len(labels) for _, labels in batches(9, 4).shuffled(0, 1)] == [4, 5]
 
 
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     def order(seed: int, epoch: int) -> list[int]:
-        return [int(label) for _, labels in batches(50, 8).shuffled(seed, epoch, None) for label in labels]
+        return [int(label) for _, labels in batches(50, 8).shuffled(seed, epoch) for label in labels]
 
     assert order(0, 1) == order(0, 1)
     assert order(0, 1) != order(0, 2)
     assert order(0, 1) != order(1, 1)
-
-
-def test_augmentation_draws_the_same_for_an_image_in_whatever_batch_it_comes() -> None:
-    def draws(batch_size: int) -> dict[int, int]:
-        seen: dict[int, int] = {}
-
-        def note(image: Pixels, label: int, seed: int) -> tuple[Pixels, int]:
-            seen[int(image[0, 0, 0])] = seed
-            return image, label
-
-        list(batches(20, batch_size).shuffled(3, 2, note))
-        return seen
-
-    assert draws(4) == draws(7)
-    assert len(set(draws(4).values())) == 20
 
 
 def test_pixels_are_normalised() -> None:

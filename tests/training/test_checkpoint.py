@@ -5,9 +5,13 @@ import pytest
 import torch
 
 from tests.conftest import trial_config
+from tune_cnn.data.augment import build_policy
+from tune_cnn.data.augmented import Augmentation, AugmentedViews
+from tune_cnn.data.cache import Cache
+from tune_cnn.data.dataset import ImageRows, SplitImages
 from tune_cnn.models.classifier import build_classifier
 from tune_cnn.training.assembly import score_of
-from tune_cnn.training.batches import Batches
+from tune_cnn.training.batches import Batches, TrainBatches
 from tune_cnn.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tune_cnn.training.loop import Training
 from tune_cnn.training.objective import objective_for
@@ -17,22 +21,24 @@ TINY = {"kind": "custom", "layers": [{"conv": 4, "pool": 4, "batch_norm": True},
 
 
 def training(root: Path, precision: Precision = FULL) -> Training:
-    generator = np.random.default_rng(0)
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    images = ImageRows(pixels, np.arange(6), made_by="noise", sha256=["0"] * 6)
+    split = SplitImages(images, np.array([0, 1, 0, 1, 1, 0]), tuple("abcdef"))
     batches = Batches.of(
-        generator.integers(0, 256, (6, 32, 32, 3), np.uint8),
-        np.array([0, 1, 0, 1, 1, 0]),
+        split.images,
+        split.targets,
         batch_size=3,
         preprocessing=((0.5, 0.5, 0.5), (0.2, 0.2, 0.2)),
         device=torch.device("cpu"),
     )
+    augmentation = Augmentation(split, build_policy("none", 32), seed=0, views=None, cache=Cache(root))
     config = trial_config(root, training={"epochs": 2}, model={"backbone": TINY, "head": {"dropout": 0.2}})
     torch.manual_seed(0)
     return Training(
         model=build_classifier(config.model, 2),
         frozen_units=0,
-        train=batches,
+        train=TrainBatches(batches, AugmentedViews(split, augmentation)),
         val=batches,
-        augment=None,
         objective=objective_for("classification", config.training, [3, 3]),
         config=config.training,
         seed=0,

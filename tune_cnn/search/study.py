@@ -161,12 +161,12 @@ class Study:
     @_stored
     def note_estimate(self, estimate: Mapping[str, Any]) -> None:
         """Keep what the search was first estimated to take."""
-        self._study.set_user_attr(_ESTIMATE, dict(estimate))
+        self._storage.set_study_user_attr(self._study_id, _ESTIMATE, dict(estimate))
 
     @_stored
     def estimate(self) -> Mapping[str, Any] | None:
         """Give what `note_estimate` kept; None before the first time."""
-        kept: Mapping[str, Any] | None = self._study.user_attrs.get(_ESTIMATE)
+        kept: Mapping[str, Any] | None = self._user_attributes().get(_ESTIMATE)
         return kept
 
     @_stored

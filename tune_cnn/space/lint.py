@@ -73,6 +73,7 @@ _TOGETHER = (
     "training.schedule",
     "training.stop_patience_epochs",
     "training.warm_up",
+    "training.views",
 )
 
 
@@ -268,6 +269,26 @@ def _precision_on_cpus(case: _Case) -> _Finding | None:
     )
 
 
+def _views_never_seen(case: _Case) -> _Finding | None:
+    views, epochs = case.config.training.views, case.config.training.epochs
+    if views is None or views <= epochs or case.config.augment == "none":
+        return None
+    return views - epochs, (
+        f"training.views {views} is more than training.epochs {epochs}: every epoch sees a new view, as with null; "
+        f"write views: {epochs} at most, or null"
+    )
+
+
+def _views_without_augmentation(case: _Case) -> _Finding | None:
+    views, searched = case.config.training.views, case.searched
+    if views is None or case.config.augment != "none" or ("augment" in searched and "training.views" not in searched):
+        return None
+    return 0, (
+        f"training.views is {views}, but augment {'may be' if 'augment' in searched else 'is'} none: without "
+        "augmentation there is one view; write views: null, or a policy such as augment: light"
+    )
+
+
 def _batch_larger_than_train(case: _Case) -> _Finding | None:
     batch, images = case.config.training.batch_size, case.train_images
     if images is None or batch <= images:
@@ -293,6 +314,8 @@ _RULES: dict[str, Callable[[_Case], _Finding | None]] = {
     "stop-after-end": _stop_after_end,
     "batch-norm-without-hidden": _batch_norm_without_hidden,
     "frozen-random-weights": _frozen_random_weights,
+    "views-never-seen": _views_never_seen,
+    "views-without-augmentation": _views_without_augmentation,
     "precision-on-cpus": _precision_on_cpus,
     "batch-larger-than-train": _batch_larger_than_train,
 }

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 import torch
 
 from tune_cnn.config import TrialConfig
-from tune_cnn.data.augment import Augmenter, build_policy
+from tune_cnn.data.augment import build_policy
+from tune_cnn.data.augmented import Augmentation, AugmentedViews
 from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageData, SplitImages
 from tune_cnn.data.folds import fold_data
@@ -15,7 +16,7 @@ from tune_cnn.models.network import Network
 from tune_cnn.results.records import TrialFacts
 from tune_cnn.sections.search import Metric
 from tune_cnn.training.baseline import LinearBaseline
-from tune_cnn.training.batches import Batches, best_device
+from tune_cnn.training.batches import Batches, TrainBatches, best_device
 from tune_cnn.training.folds import AnyTraining, Run
 from tune_cnn.training.loop import Training
 from tune_cnn.training.objective import objective_for
@@ -44,15 +45,23 @@ def build_run(
         DataError: the images cannot be dealt into folds.
     """
     parts = fold_data(data, config.folds, seed=config.data.splits.seed) if config.folds else (data,)
-    augmenter = build_policy(config.augment, config.image.px, masks=data.has_masks)
+    augmentation = _augmentation(config, data, cache)
     networks = [_network(config, len(data.classes)) for _ in parts]
     precision = precision_for(config, networks[0], cache, best_device())
     facts = _facts(networks[0], precision)
     trainings = [
-        _training(config, network, part, augmenter, metric, precision, on_phase if number == 0 else _nobody_watches)
+        _training(config, network, part, augmentation, metric, precision, on_phase if number == 0 else _nobody_watches)
         for number, (network, part) in enumerate(zip(networks, parts, strict=True))
     ]
     return Run(trainings, stop_patience_epochs=config.training.stop_patience_epochs), facts
+
+
+def _augmentation(config: TrialConfig, data: ImageData, cache: Cache) -> Augmentation:
+    images = data.splits["train"]
+    if config.folds:  # of which each but one trains on an image: so its views are drawn once for all
+        images = images.joined(data.splits["val"])
+    augmenter = build_policy(config.augment, config.image.px, masks=data.has_masks)
+    return Augmentation(images, augmenter, seed=config.seed, views=config.training.views, cache=cache)
 
 
 def score_of(metric: Metric) -> Callable[[Mapping[str, float]], float]:
@@ -88,7 +97,7 @@ def _training(
     config: TrialConfig,
     model: Network,
     data: ImageData,
-    augmenter: Augmenter,
+    augmentation: Augmentation,
     metric: Metric,
     precision: Precision,
     on_phase: OnPhase,
@@ -103,9 +112,8 @@ def _training(
     return Training(
         model=model,
         frozen_units=model.frozen_units,
-        train=train,
+        train=TrainBatches(train, AugmentedViews(data.splits["train"], augmentation)),
         val=val,
-        augment=None if config.augment == "none" else augmenter.view,
         objective=objective,
         config=config.training,
         seed=config.seed,
@@ -123,4 +131,5 @@ def _batches(split: SplitImages, model: Network, batch_size: int) -> Batches:
         batch_size=batch_size,
         preprocessing=model.preprocessing,
         device=best_device(),
+        key=split.images.key,
     )

@@ -3,9 +3,8 @@
 Everything random in an epoch comes from a seed of (trial seed, epoch), so that an epoch can be repeated alone.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tune_cnn.data.augmented import AugmentedViews
+from tune_cnn.seeds import seed_of
 from tune_cnn.training.schedule import steps_per_epoch
 
 Pixels = NDArray[np.uint8]
-Augment = Callable[[Pixels, Any, int], tuple[Pixels, Any]]
-"""One image, its class id or mask, and a seed, to a view of the image and what that shows."""
 
 
 class ImageArray(Protocol):
@@ -44,6 +43,8 @@ class Batches:
     mean: Tensor
     """(3, 1, 1), in units of [0, 1]."""
     std: Tensor
+    key: str = ""
+    """Names the content of the images, for what is kept of them; empty where nothing is."""
 
     @classmethod
     def of(
@@ -54,10 +55,11 @@ class Batches:
         batch_size: int,
         preprocessing: tuple[Sequence[float], Sequence[float]],
         device: torch.device,
+        key: str = "",
     ) -> "Batches":
         """Make a split ready for a model that wants its channels with this mean and deviation, in units of [0, 1]."""
         mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in preprocessing)
-        return cls(images, labels, batch_size, device, mean, std)
+        return cls(images, labels, batch_size, device, mean, std, key)
 
     def __len__(self) -> int:
         """Count the batches of a shuffled epoch."""
@@ -70,16 +72,11 @@ class Batches:
             chosen = order[start : start + self.batch_size]
             yield self._to_device(self.images[chosen], self.labels[chosen])
 
-    def shuffled(self, seed: int, epoch: int, augment: Augment | None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Give every image once, in an order and augmented by draws that depend on (seed, epoch) alone."""
+    def shuffled(self, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Give every image once, in an order that depends on (seed, epoch) alone."""
         order = np.random.default_rng(seed_of("order", seed, epoch)).permutation(len(self.labels))
         for chosen in np.array_split(order, np.arange(1, len(self)) * self.batch_size):
-            pixels, labels = self.images[chosen], self.labels[chosen]
-            if augment:
-                draws = (seed_of("augment", seed, epoch, int(image)) for image in chosen)
-                views = [augment(*one) for one in zip(pixels, labels, draws, strict=True)]
-                pixels, labels = np.stack([view for view, _ in views]), np.stack([label for _, label in views])
-            yield self._to_device(pixels, labels)
+            yield self._to_device(self.images[chosen], self.labels[chosen])
 
     def _to_device(self, pixels: Pixels, classes: NDArray[Any]) -> tuple[Tensor, Tensor]:
         # The permuted view of an NHWC array *is* channels_last, the layout in which convolutions are fastest.
@@ -88,10 +85,28 @@ class Batches:
         return images.float().div_(255).sub_(self.mean).div_(self.std), labels
 
 
-def seed_of(*parts: str | int) -> int:
-    """Mix parts into a seed of 32 bits: near seeds give unrelated draws, the same on every machine and Python."""
-    text = "/".join(str(part) for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big")
+@dataclass(frozen=True)
+class TrainBatches:
+    """A training split, epoch by epoch."""
+
+    plain: Batches
+    """The images as they are."""
+    views: AugmentedViews
+
+    def __len__(self) -> int:
+        """Count the batches of an epoch."""
+        return len(self.plain)
+
+    @property
+    def device(self) -> torch.device:
+        """Where they go."""
+        return self.plain.device
+
+    def of(self, epoch: int) -> Batches:
+        """Give what an epoch, from 1 on, trains on; its view is made now if nobody has made it."""
+        number = self.views.number_of(epoch)
+        images, labels = self.views.open(number)
+        return replace(self.plain, images=images, labels=labels, key=self.views.key(number))
 
 
 def best_device() -> torch.device:

@@ -15,7 +15,8 @@ from tune_cnn.models.saved import cpu_copy
 from tune_cnn.results.records import EpochRecord
 from tune_cnn.results.scores import Counts
 from tune_cnn.sections.training import TrainingConfig
-from tune_cnn.training.batches import Augment, Batches, seed_of
+from tune_cnn.seeds import seed_of
+from tune_cnn.training.batches import Batches, TrainBatches
 from tune_cnn.training.checkpoint import Checkpoint, restore
 from tune_cnn.training.micro_batches import Inputs, MicroBatches, split
 from tune_cnn.training.objective import Counter, Objective
@@ -48,9 +49,8 @@ class Training:
     model: Network
     frozen_units: int
     """How many units stand still once the warm-up is over."""
-    train: Batches
+    train: TrainBatches
     val: Batches
-    augment: Augment | None
     objective: Objective
     config: TrainingConfig
     seed: int
@@ -166,7 +166,7 @@ class Training:
     def _train_pass(self, epoch: int) -> dict[str, float]:
         self.model.train()  # frozen units stay in eval mode: the model sees to it
         counter = self.objective.counter(self.train.device)
-        for inputs, targets in self.train.shuffled(self.seed, epoch, self.augment):
+        for inputs, targets in self.train.of(epoch).shuffled(self.seed, epoch):
             predicted, loss = self.step(inputs, targets)
             self.learning_rate.after_step()
             counter.add(predicted, targets, loss)
