@@ -319,7 +319,7 @@ def sample(
     typer.echo(f"wrote {folder}")
 
 
-def _overrides(sets: list[str] | None, *flags: float | None) -> list[str]:
+def _overrides(sets: list[str] | None, *flags: float | str | None) -> list[str]:
     """Give what the command line changes in a space: --set first, then the options of their own, in their order."""
     named = zip(_FLAGS, flags, strict=True)
     return [*(sets or []), *(f"{name}={value}" for name, value in named if value is not None)]
