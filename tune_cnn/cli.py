@@ -118,6 +118,17 @@ def check(
     check_space(opened.space, _console(), cache=_cache(cache_dir), csv_file=csv)
 
 
+@app.command("check-cluster")
+def check_cluster(file: options.ClusterFile) -> None:
+    """Look over a cluster file, offline.
+
+    One for `ray up` (aws or local), or a RayJob of KubeRay: what Ray's schema finds, and what it leaves open.
+    """
+    from tune_cnn.search.cluster_check import check_cluster
+
+    typer.echo(f"{file}: {check_cluster(file)}, nothing wrong or open")
+
+
 @app.command()
 def plan(
     space_file: options.SpaceFile,

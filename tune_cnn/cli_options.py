@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 SpaceFile = Annotated[Path, typer.Argument(metavar="SPACE", help="A space file, such as spaces/aquarium.yaml.")]
+ClusterFile = Annotated[Path, typer.Argument(metavar="FILE", help="Such as cluster.yaml or kubernetes/rayjob.yaml.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/aquarium.")]
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder, such as runs/aquarium/best.")]
 DataDir = Annotated[

@@ -318,6 +318,7 @@ VALUE_FAULTS = (
     _line(15, "search: {metric: [-parameters]}", "metric begins with -parameters", id="cost-ranks"),
     _line(15, "search: {metric: [val_accuracy, -cost]}", "'-cost' is unknown", id="unknown-cost"),
     _line(15, "search: {metric: [val_accuracy, val_accuracy]}", "names one measure twice", id="measure-twice"),
+    _line(15, "search: {sampler: bohp}", "did you mean 'bohb'?", id="unknown-sampler"),
     _line(15, "search: {finals: {top: 0}}", "finals.top", id="no-finalists"),
     _line(15, "folds: 1", "folds", id="one-fold"),
     _line(

@@ -118,7 +118,7 @@ class Segmenter(Network):
         return {"model.decoder": _LIVE_NAMES[type(self.decoder).__name__], "model.head.dropout": sum(self.dropout())}
 
 
-def build_segmenter(config: ModelConfig, classes: int) -> Segmenter:
+def build_segmenter(config: ModelConfig, classes: int, *, keep: bool = False) -> Segmenter:
     """Build a segmenter in training mode on the CPU, its encoder loaded and frozen as the config says.
 
     What is not loaded is drawn from torch's global generator: seed it before.
@@ -126,12 +126,14 @@ def build_segmenter(config: ModelConfig, classes: int) -> Segmenter:
     Args:
         config: backbone, freeze depth, decoder and its dropout; `weights_file` is loaded if one is given.
         classes: number of logits per pixel.
+        keep: whether to keep the encoder in this process for the next call, see `tune_cnn.models.resident`.
 
     Raises:
         SpaceFileError: no such backbone, one that does not go with the decoder, or a freeze depth beyond it.
         WeightsError: the file cannot be read or does not fit; or weights are asked for and no file is given.
     """
-    backbone, preprocessing = loaded_backbone(config, trunk_of(config.model_copy(update={"decoder": None})))
+    trunk = trunk_of(config.model_copy(update={"decoder": None}))
+    backbone, preprocessing = loaded_backbone(config, trunk, keep=keep)
     model = _assembled(config, classes, preprocessing)
     # By unit and not by name, which feature networks change: so the one way of loading and checking files serves both.
     loaded = [unit for _, unit in units_of(backbone) if weight_layers(unit)]

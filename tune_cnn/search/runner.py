@@ -138,7 +138,7 @@ def measure_gpu_memory(configs: Sequence[TrialConfig], classes: int) -> tuple[fl
         SearchError: the worker died, or torch gave up.
     """
     # max_calls: the process goes when it is through, and gives the GPU's memory back.
-    task = ray.remote(num_cpus=0, num_gpus=1, max_calls=1)(_gpu_memory)
+    task = ray.remote(num_cpus=0, num_gpus=1, max_calls=1, max_retries=0)(_gpu_memory)
     try:
         found: tuple[float, float] | None = ray.get(
             task.remote([config.model_dump(mode="json") for config in configs], classes)

@@ -76,7 +76,7 @@ def _nobody_watches(_training: AnyTraining) -> None:
 
 def _network(config: TrialConfig, classes: int) -> Network:
     torch.manual_seed(config.seed)  # each fold's head begins with the same weights
-    return build_network(config.model, classes, px=config.image.px).to(best_device())
+    return build_network(config.model, classes, px=config.image.px, keep=True).to(best_device())
 
 
 def _facts(model: Network, precision: Precision) -> TrialFacts:

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tune_cnn.models.classifier import Classifier
-from tune_cnn.models.saved import cpu_copy
 from tune_cnn.results.records import EpochRecord
 from tune_cnn.sections.model import HeadConfig
 from tune_cnn.training.batches import Batches
-from tune_cnn.training.checkpoint import Checkpoint
+from tune_cnn.training.checkpoint import Checkpoint, frozen_digest, moving_state, restore_model
 from tune_cnn.training.loop import Epoch, evaluate
 from tune_cnn.training.objective import Objective
 
@@ -69,7 +68,9 @@ class LinearBaseline:
         history = [record.as_json() for record in self.history]
         return Checkpoint(
             epoch=len(history),
-            model=cpu_copy(self.model),
+            model=moving_state(self.model),
+            frozen_units=self.model.frozen_units,
+            frozen_sha256=frozen_digest(self.model, self.model.frozen_units),
             optimizer={"state": {}, "param_groups": []},
             schedule={},
             stopping={},
@@ -80,7 +81,7 @@ class LinearBaseline:
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Take the fitted model of `checkpoint`."""
-        self.model.load_state_dict(dict(checkpoint.model))
+        restore_model(checkpoint, self.model)
         self.history = [EpochRecord.from_json(record) for record in checkpoint.history]
 
     def live(self) -> dict[str, Any]:

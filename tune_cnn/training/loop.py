@@ -11,13 +11,12 @@ from torch import Tensor, optim
 
 from tune_cnn.errors import DivergedError
 from tune_cnn.models.network import Network
-from tune_cnn.models.saved import cpu_copy
 from tune_cnn.results.records import EpochRecord
 from tune_cnn.results.scores import Counts
 from tune_cnn.sections.training import TrainingConfig
 from tune_cnn.seeds import seed_of
 from tune_cnn.training.batches import Batches, TrainBatches
-from tune_cnn.training.checkpoint import Checkpoint, restore
+from tune_cnn.training.checkpoint import Checkpoint, frozen_digest, moving_state, restore
 from tune_cnn.training.micro_batches import Inputs, MicroBatches, split
 from tune_cnn.training.objective import Counter, Objective
 from tune_cnn.training.plan import EarlyStopping, Phase, phase_at, plan_phases, train_phase
@@ -68,6 +67,7 @@ class Training:
     phase: Phase = field(init=False)
     stopping: EarlyStopping = field(init=False)
     step: TrainStep = field(init=False)
+    _frozen_sha256: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.stopping = EarlyStopping(self.config.stop_patience_epochs)
@@ -95,7 +95,9 @@ class Training:
         """Give the whole state after the last epoch."""
         return Checkpoint(
             epoch=len(self.history),
-            model=cpu_copy(self.model),
+            model=moving_state(self.model),
+            frozen_units=self.model.frozen_units,
+            frozen_sha256=self._frozen_sha256,
             optimizer=self.optimizer.state_dict(),
             schedule=self.learning_rate.state(),
             stopping=self.stopping.state(),
@@ -118,6 +120,7 @@ class Training:
         """Freeze what the phase freezes, and give what is left an optimiser and a schedule of its own."""
         self.phase = phase
         self.model.freeze_to(len(self.model.units) if phase.backbone_frozen else self.frozen_units)
+        self._frozen_sha256 = frozen_digest(self.model, self.model.frozen_units)  # it stands still: once is enough
         groups = parameter_groups(
             self.model.trainable_parts(), lr=phase.lr, layer_decay=self.config.optimizer.layer_decay
         )

@@ -21,11 +21,11 @@ from tune_cnn.data.augment import build_policy
 from tune_cnn.data.decode import decode_image, fit_image
 from tune_cnn.models.build import build_network
 from tune_cnn.models.network import Network
-from tune_cnn.models.saved import cpu_copy, save_model
+from tune_cnn.models.saved import save_model
 from tune_cnn.models.units import units_of
 from tune_cnn.sections.image import ImageConfig, Policy
 from tune_cnn.training.batches import Batches, best_device
-from tune_cnn.training.checkpoint import Checkpoint, save_checkpoint
+from tune_cnn.training.checkpoint import Checkpoint, frozen_digest, moving_state, save_checkpoint
 from tune_cnn.training.objective import Objective, objective_for
 from tune_cnn.training.precision import likely_precision
 from tune_cnn.training.schedule import build_optimizer, parameter_groups
@@ -195,7 +195,7 @@ class TimedModel:
 
         def once() -> list[float]:
             began = time.perf_counter()
-            save_checkpoint(folder / "last", self._checkpoint(optimizer))
+            save_checkpoint(folder / "last", self._checkpoint(optimizer), None, durable=False)
             written = time.perf_counter()
             names = tuple(map(str, range(self.classes)))
             with tempfile.TemporaryDirectory(dir=folder) as best:
@@ -208,8 +208,9 @@ class TimedModel:
 
     def _checkpoint(self, optimizer: optim.Optimizer) -> Checkpoint:
         phase = {"name": "train", "first_epoch": 1}
-        weights, state = cpu_copy(self.network), optimizer.state_dict()
-        return Checkpoint(1, weights, state, schedule={}, stopping={}, phase=phase, history=[], step={})
+        moving, units, state = moving_state(self.network), self.network.frozen_units, optimizer.state_dict()
+        still = frozen_digest(self.network, units)
+        return Checkpoint(1, moving, units, still, state, schedule={}, stopping={}, phase=phase, history=[], step={})
 
     def _sample(self, batch_size: int) -> _Sample:
         px = self.config.image.px
