@@ -1,6 +1,7 @@
 """The command line: thin. Heavy imports stay inside the commands, so that --help and a typo answer at once."""
 
 import json
+import math
 import os
 import shlex
 import signal
@@ -64,6 +65,7 @@ def search(
     address: options.Address = None,
     seed: options.Seed = None,
     cache_dir: options.CacheDir = None,
+    cache_gb: options.CacheGb = None,
     sets: options.Sets = None,
 ) -> None:
     """Search a space: trials, tables, best models.
@@ -76,7 +78,7 @@ def search(
 
     opened = open_space(space_file, overrides=overrides, data_root=data)
     run = out / (name or opened.space.name)
-    _search(opened, run, weights=weights, address=address, cache_dir=cache_dir)
+    _search(opened, run, weights=weights, address=address, cache_dir=cache_dir, cache_gb=cache_gb)
 
 
 @app.command()
@@ -85,6 +87,7 @@ def resume(
     weights: options.WeightsDir = None,
     address: options.Address = None,
     cache_dir: options.CacheDir = None,
+    cache_gb: options.CacheGb = None,
 ) -> None:
     """Go on with an interrupted search.
 
@@ -96,7 +99,7 @@ def resume(
     folder = RunFolder(run)
     if not folder.space.is_file():
         raise InputError(f"{folder.space}: no such file; give a run folder that `tune-cnn search` wrote")
-    _search(open_space(folder.space), run, weights=weights, address=address, cache_dir=cache_dir)
+    _search(open_space(folder.space), run, weights=weights, address=address, cache_dir=cache_dir, cache_gb=cache_gb)
 
 
 @app.command()
@@ -106,6 +109,7 @@ def check(
     csv: options.DoubtsCsv = None,
     sets: options.Sets = None,
     cache_dir: options.CacheDir = None,
+    cache_gb: options.CacheGb = None,
 ) -> None:
     """Look over a space and its data; train nothing.
 
@@ -115,7 +119,7 @@ def check(
     from tune_cnn.search.open_space import open_space
 
     opened = open_space(space_file, overrides=sets or [], data_root=data)
-    check_space(opened.space, _console(), cache=_cache(cache_dir), csv_file=csv)
+    check_space(opened.space, _console(), cache=_cache(cache_dir, cache_gb), csv_file=csv)
 
 
 @app.command("check-cluster")
@@ -143,6 +147,7 @@ def plan(
     gpus_per_trial: options.GpusPerTrial = None,
     seed: options.Seed = None,
     cache_dir: options.CacheDir = None,
+    cache_gb: options.CacheGb = None,
     sets: options.Sets = None,
     as_json: options.PlanJson = False,
 ) -> None:
@@ -160,7 +165,7 @@ def plan(
     notes = Console(stderr=True)
     planned = plan_search(
         opened,
-        cache=_cache(cache_dir),
+        cache=_cache(cache_dir, cache_gb),
         weights_dir=weights,
         run_dir=out,
         note=lambda text: notes.print(line(text), soft_wrap=True),
@@ -178,6 +183,7 @@ def train(
     weights: options.WeightsDir = None,
     out: options.TrialOut = None,
     cache_dir: options.CacheDir = None,
+    cache_gb: options.CacheGb = None,
 ) -> None:
     """Train one configuration, or a trial again.
 
@@ -185,7 +191,9 @@ def train(
     """
     from tune_cnn.repeat import repeat_trial
 
-    repeat_trial(config, out, cache=_cache(cache_dir), console=_console(), weights_dir=weights, data_root=data)
+    repeat_trial(
+        config, out, cache=_cache(cache_dir, cache_gb), console=_console(), weights_dir=weights, data_root=data
+    )
 
 
 @app.command()
@@ -223,6 +231,7 @@ def evaluate(
     split: options.Split = None,
     as_json: options.ScoresJson = False,
     cache_dir: options.CacheDir = None,
+    cache_gb: options.CacheGb = None,
 ) -> None:
     """Score a saved model, per class too.
 
@@ -235,7 +244,7 @@ def evaluate(
     unknown = sorted(set(splits) - {"train", "val", "test"})
     if unknown:
         raise InputError(f"--split {unknown[0]}: no such split; write train, val or test")
-    found = evaluate_model(model, data_root=data and data.absolute(), splits=splits, cache=_cache(cache_dir))
+    found = evaluate_model(model, data_root=data and data.absolute(), splits=splits, cache=_cache(cache_dir, cache_gb))
     if as_json:
         typer.echo(evaluations_json(found))
     else:
@@ -337,14 +346,20 @@ def _overrides(sets: list[str] | None, *flags: float | str | None) -> list[str]:
 
 
 def _search(
-    opened: "OpenedSpace", run: Path, *, weights: Path | None, address: str | None, cache_dir: Path | None
+    opened: "OpenedSpace",
+    run: Path,
+    *,
+    weights: Path | None,
+    address: str | None,
+    cache_dir: Path | None,
+    cache_gb: float | None,
 ) -> None:
     from tune_cnn.results.records import RunFolder
     from tune_cnn.search.places import SearchPlaces
     from tune_cnn.search.screen import Screen
     from tune_cnn.search.search import search
 
-    places = SearchPlaces(RunFolder(run.absolute()), _cache(cache_dir), weights, address)
+    places = SearchPlaces(RunFolder(run.absolute()), _cache(cache_dir, cache_gb), weights, address)
     try:
         search(
             opened.space,
@@ -354,15 +369,15 @@ def _search(
             command=shlex.join(["tune-cnn", *sys.argv[1:]]),
         )
     except (KeyboardInterrupt, StoreError, ChangedDataError) as ended:
-        again = shlex.join(["tune-cnn", "resume", str(run), *_again(weights, address, cache_dir)])
+        again = shlex.join(["tune-cnn", "resume", str(run), *_again(weights, address, cache_dir, cache_gb)])
         why = "interrupted; " if isinstance(ended, KeyboardInterrupt) else ""
         Console(stderr=True).print(line(f"{why}go on with: {again}"), soft_wrap=True)
         raise
 
 
-def _again(weights: Path | None, address: str | None, cache_dir: Path | None) -> list[str]:
+def _again(weights: Path | None, address: str | None, cache_dir: Path | None, cache_gb: float | None) -> list[str]:
     """Give the options of a call that the next one needs too; what the space holds, the run folder remembers."""
-    given = {"--weights": weights, "--address": address, "--cache-dir": cache_dir}
+    given = {"--weights": weights, "--address": address, "--cache-dir": cache_dir, "--cache-gb": cache_gb}
     return [text for name, value in given.items() if value is not None for text in (name, str(value))]
 
 
@@ -373,12 +388,14 @@ def _console() -> Console:
     return console if console.is_terminal else Console(file=out, width=160)
 
 
-def _cache(chosen: Path | None) -> "Cache":
+def _cache(chosen: Path | None, limit_gb: float | None = None) -> "Cache":
     """Give the cache in the chosen folder, or in the user's own as XDG has it."""
     from tune_cnn.data.cache import Cache
 
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Cache((chosen or base / "tune-cnn").absolute())
+    if limit_gb == math.inf:
+        raise InputError("--cache-gb inf: write a number, such as 20; leave it out for half of the free disk")
+    return Cache((chosen or base / "tune-cnn").absolute(), limit_gb)
 
 
 def _text(error: TuneCnnError | OSError) -> str:

@@ -67,6 +67,8 @@ def run_trial(
         tidy(folder)
         _limit(config)
         data = _open_data(config, expected_data, cache)
+        if data.note:
+            log.warning("%s", data.note)
 
         def write_read_back(training: AnyTraining) -> None:
             write_effective(folder.effective, config, **read_back(training, config))

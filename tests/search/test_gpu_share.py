@@ -4,6 +4,7 @@ import pytest
 
 from tests.conftest import trial_config
 from tests.space.made import space_of
+from tune_cnn.data.cache import Cache
 from tune_cnn.errors import InputError
 from tune_cnn.search.gpu_share import MOST_ON_A_GPU, greediest, share_of_gpu
 from tune_cnn.search.slots import share_out
@@ -70,4 +71,4 @@ def test_of_each_network_the_greediest_is_measured(tmp_path: Path) -> None:
 
 
 def test_without_a_gpu_there_is_no_memory_to_measure(tmp_path: Path) -> None:
-    assert gpu_memory([trial_config(tmp_path)], 3) is None
+    assert gpu_memory([trial_config(tmp_path)], 3, Cache(tmp_path)) is None

@@ -38,7 +38,7 @@ class Augmentation:
     """A policy and a seed at work on some images; several splits, such as folds, may be parts of these."""
 
     def __init__(
-        self, images: SplitImages, augmenter: Augmenter, *, seed: int, views: int | None, cache: Cache
+        self, images: SplitImages, augmenter: Augmenter, *, seed: int, views: int | None, cache: Cache | None
     ) -> None:
         """Draw nothing yet.
 
@@ -47,7 +47,7 @@ class Augmentation:
             augmenter: the policy.
             seed: of the study.
             views: how many views the epochs go round; None for a new one every epoch.
-            cache: where they are kept.
+            cache: where they are kept; None draws them batch by batch.
         """
         self.augmenter = augmenter
         self.views = views
@@ -68,6 +68,8 @@ class Augmentation:
         return _Drawn(partial(self._draw, number)) if entry is None else partial(_kept, entry)
 
     def _entry(self, number: int) -> Entry | None:
+        if self._cache is None:
+            return None
         key = _key(self._content, number)
         if self._is_refused:  # to fill a disk that is full anew every epoch would be in vain
             return self._cache.find(KIND, key, self._specs)

@@ -124,12 +124,13 @@ def slots(per_trial: PerTrial, concurrent: int | None, gpu_share: Callable[[], f
     return share_out(cpus=cpus, gpus=gpus, per_trial=per_trial, concurrent=concurrent, gpu_share=share)
 
 
-def measure_gpu_memory(configs: Sequence[TrialConfig], classes: int) -> tuple[float, float] | None:
+def measure_gpu_memory(configs: Sequence[TrialConfig], classes: int, cache: Cache) -> tuple[float, float] | None:
     """Train a few steps of some configurations on a GPU of the cluster that nobody else uses meanwhile.
 
     Args:
         configs: whose greediest counts.
         classes: number of logits.
+        cache: keeps what a worker's machine finds out.
 
     Returns:
         MiB that were used, and that the GPU has; None where the worker sees no GPU.
@@ -141,7 +142,7 @@ def measure_gpu_memory(configs: Sequence[TrialConfig], classes: int) -> tuple[fl
     task = ray.remote(num_cpus=0, num_gpus=1, max_calls=1, max_retries=0)(_gpu_memory)
     try:
         found: tuple[float, float] | None = ray.get(
-            task.remote([config.model_dump(mode="json") for config in configs], classes)
+            task.remote([config.model_dump(mode="json") for config in configs], classes, cache)
         )
     except ray.exceptions.RayError as error:
         raise SearchError(
@@ -151,11 +152,11 @@ def measure_gpu_memory(configs: Sequence[TrialConfig], classes: int) -> tuple[fl
     return found
 
 
-def _gpu_memory(configs: Sequence[dict[str, Any]], classes: int) -> tuple[float, float] | None:
+def _gpu_memory(configs: Sequence[dict[str, Any]], classes: int, cache: Cache) -> tuple[float, float] | None:
     """Measure on a worker; a Ray task."""
     from tune_cnn.training.gpu_memory import gpu_memory
 
-    found = gpu_memory([TrialConfig.model_validate(config) for config in configs], classes)
+    found = gpu_memory([TrialConfig.model_validate(config) for config in configs], classes, cache)
     return (found.used_mb, found.total_mb) if found else None
 
 

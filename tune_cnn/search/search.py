@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.audit import audit_data
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageData, open_data
 from tune_cnn.data.findings import FINDING_COLUMNS
 from tune_cnn.errors import RunFolderError, WeightsError
@@ -85,7 +86,7 @@ def search(
         write_csv(places.run.audit, FINDING_COLUMNS, (finding.row() for finding in audit.findings))
         for text in (*audit.facts, *doubts(space, data, audit)):
             screen.note(text)
-        share = partial(_gpu_share, space, len(data.classes), screen)
+        share = partial(_gpu_share, space, len(data.classes), places.cache, screen)
         finals = _run(session, study, places, screen, Images.of(data), share)
         if session.spent:
             screen.lines({"finished": session.spent})
@@ -246,10 +247,10 @@ def _run(
     return finals
 
 
-def _gpu_share(space: Space, classes: int, screen: Screen) -> float:
+def _gpu_share(space: Space, classes: int, cache: Cache, screen: Screen) -> float:
     """Find out which share of a GPU a trial of a space gets, and say so."""
     screen.note("measuring the memory that trials need of a GPU …")
-    found = runner.measure_gpu_memory(greediest(space), classes)
+    found = runner.measure_gpu_memory(greediest(space), classes, cache)
     if found is None:
         screen.note("the worker sees no GPU, though the cluster counts one: a trial gets a whole one")
         return 1.0

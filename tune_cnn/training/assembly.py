@@ -61,7 +61,8 @@ def _augmentation(config: TrialConfig, data: ImageData, cache: Cache) -> Augment
     if config.folds:  # of which each but one trains on an image: so its views are drawn once for all
         images = images.joined(data.splits["val"])
     augmenter = build_policy(config.augment, config.image.px, masks=data.has_masks)
-    return Augmentation(images, augmenter, seed=config.seed, views=config.training.views, cache=cache)
+    room = None if data.note else cache  # a view is as large as the images, for which there is none
+    return Augmentation(images, augmenter, seed=config.seed, views=config.training.views, cache=room)
 
 
 def score_of(metric: Metric) -> Callable[[Mapping[str, float]], float]:

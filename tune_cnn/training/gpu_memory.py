@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from tune_cnn.config import TrialConfig
+from tune_cnn.data.cache import Cache
 from tune_cnn.errors import TuneCnnError
 from tune_cnn.models.trunk import frozen_units_of
 from tune_cnn.training.batches import best_device
@@ -21,12 +22,13 @@ class GpuMemory:
     total_mb: float
 
 
-def gpu_memory(configs: Sequence[TrialConfig], classes: int) -> GpuMemory | None:
+def gpu_memory(configs: Sequence[TrialConfig], classes: int, cache: Cache) -> GpuMemory | None:
     """Train a few steps of each configuration, one after the other, in the one process on a GPU.
 
     Args:
         configs: built with random weights; one that cannot be built or trained is left out.
         classes: number of logits.
+        cache: keeps in which precision the GPU trains them fastest.
 
     Returns:
         None where there is no GPU. All of it is used where memory does not suffice for a configuration.
@@ -35,15 +37,15 @@ def gpu_memory(configs: Sequence[TrialConfig], classes: int) -> GpuMemory | None
     if device.type != "cuda":
         return None
     whole = torch.cuda.get_device_properties(device).total_memory
-    used = max((_used_bytes(config, classes, device, whole) for config in configs), default=whole)
+    used = max((_used_bytes(config, classes, cache, device, whole) for config in configs), default=whole)
     return GpuMemory(used_mb=used / 2**20, total_mb=whole / 2**20)
 
 
-def _used_bytes(config: TrialConfig, classes: int, device: torch.device, whole: int) -> int:
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats(device)
+def _used_bytes(config: TrialConfig, classes: int, cache: Cache, device: torch.device, whole: int) -> int:
     try:
-        timed = TimedModel(config, classes)
+        timed = TimedModel(config, classes, cache)
+        torch.cuda.empty_cache()  # of the probe
+        torch.cuda.reset_peak_memory_stats(device)
         timed.step(frozen_units_of(config.model), config.training.batch_size, Watch(device, config.cpu_threads))
     except TuneCnnError:
         return 0

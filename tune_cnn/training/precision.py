@@ -21,7 +21,6 @@ from torch import Tensor
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
 from tune_cnn.models.network import Network
-from tune_cnn.sections.training import PrecisionName
 from tune_cnn.training.micro_batches import Inputs, is_out_of_memory
 
 CLEARLY = 1.15
@@ -82,24 +81,12 @@ def precision_for(config: TrialConfig, network: Network, cache: Cache, device: t
     """
     name = config.training.precision
     if device.type != "cuda":
-        return likely_precision(name, device)
-    half = _half(device)
+        return Precision("bfloat16" if name == "half" else "float32")
+    with torch.cuda.device(device):  # a GPU without units for bfloat16 emulates it, slowly
+        half = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     dtypes = {"float32": ("float32",), "half": (half,), "auto": ("float32", half)}[name]
     candidates = [Precision(dtype, layout) for dtype in dtypes for layout in ("contiguous", "channels_last")]
     return fastest(candidates, config, network, cache, device)
-
-
-def likely_precision(name: PrecisionName, device: torch.device) -> Precision:
-    """Say what `precision_for` gives on a CPU, and what it will most likely give on a GPU: to time a step by."""
-    if device.type == "cuda":
-        return Precision("float32" if name == "float32" else _half(device), "channels_last")
-    return Precision("bfloat16" if name == "half" else "float32")
-
-
-def _half(device: torch.device) -> str:
-    # A GPU without units for bfloat16 emulates it, slowly.
-    with torch.cuda.device(device):
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
 
 def fastest(
