@@ -25,7 +25,7 @@ DOORS = {
     "imagehash": {"data/sketch.py"},
     "ruamel": {"yaml_files.py"},
     "sklearn": {"training/baseline.py"},
-    "typer": {"cli.py", "cli_options.py"},
+    "typer": {"cli.py", "cli_models.py", "cli_start.py", "cli_options.py"},
 }
 # Lower number, lower layer; a module may import its own layer and those below.
 LAYERS = {
@@ -37,7 +37,7 @@ LAYERS = {
     **dict.fromkeys(("trial", "evaluation", "outcomes", "evaluation_output", "showcase"), 5),
     **dict.fromkeys(("search", "starter", "mask_guess"), 6),
     "repeat": 7,
-    **dict.fromkeys(("cli", "cli_options"), 8),
+    **dict.fromkeys(("cli", "cli_models", "cli_start", "cli_options", "cli_terminal"), 8),
 }
 LIGHT = [
     *("config.py", "sections", "files.py", "yaml_files.py", "results", "space", "data/index.py", "data/split.py"),

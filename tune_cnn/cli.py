@@ -1,8 +1,5 @@
 """The command line: thin. Heavy imports stay inside the commands, so that --help and a typo answer at once."""
 
-import json
-import math
-import os
 import shlex
 import signal
 import sys
@@ -12,12 +9,13 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
+from tune_cnn import cli_models, cli_start
 from tune_cnn import cli_options as options
+from tune_cnn.cli_terminal import cache_of, terminal
 from tune_cnn.errors import ChangedDataError, InputError, StoreError, TuneCnnError
 from tune_cnn.results.display import line
 
 if TYPE_CHECKING:
-    from tune_cnn.data.cache import Cache
     from tune_cnn.search.open_space import OpenedSpace
 
 app = typer.Typer(
@@ -119,18 +117,7 @@ def check(
     from tune_cnn.search.open_space import open_space
 
     opened = open_space(space_file, overrides=sets or [], data_root=data)
-    check_space(opened.space, _console(), cache=_cache(cache_dir, cache_gb), csv_file=csv)
-
-
-@app.command("check-cluster")
-def check_cluster(file: options.ClusterFile) -> None:
-    """Look over a cluster file, offline.
-
-    One for `ray up` (aws or local), or a RayJob of KubeRay: what Ray's schema finds, and what it leaves open.
-    """
-    from tune_cnn.search.cluster_check import check_cluster
-
-    typer.echo(f"{file}: {check_cluster(file)}, nothing wrong or open")
+    check_space(opened.space, terminal(), cache=cache_of(cache_dir, cache_gb), csv_file=csv)
 
 
 @app.command()
@@ -165,7 +152,7 @@ def plan(
     notes = Console(stderr=True)
     planned = plan_search(
         opened,
-        cache=_cache(cache_dir, cache_gb),
+        cache=cache_of(cache_dir, cache_gb),
         weights_dir=weights,
         run_dir=out,
         note=lambda text: notes.print(line(text), soft_wrap=True),
@@ -173,7 +160,7 @@ def plan(
     if as_json:
         typer.echo(plan_json(planned))
     else:
-        print_plan(planned, _console())
+        print_plan(planned, terminal())
 
 
 @app.command()
@@ -192,7 +179,7 @@ def train(
     from tune_cnn.repeat import repeat_trial
 
     repeat_trial(
-        config, out, cache=_cache(cache_dir, cache_gb), console=_console(), weights_dir=weights, data_root=data
+        config, out, cache=cache_of(cache_dir, cache_gb), console=terminal(), weights_dir=weights, data_root=data
     )
 
 
@@ -217,126 +204,15 @@ def leaderboard(
     if as_json:
         typer.echo(json_text(comparison.rows))
     else:
-        show_comparison(comparison, _console(), top=top)
+        show_comparison(comparison, terminal(), top=top)
     if csv is not None:
         write_asked(csv, comparison.columns, comparison.rows)
         if not as_json:
-            _console().print(line(f"wrote {csv}"), soft_wrap=True)
+            terminal().print(line(f"wrote {csv}"), soft_wrap=True)
 
 
-@app.command()
-def evaluate(
-    model: options.ModelPath,
-    data: options.DataNow = None,
-    split: options.Split = None,
-    as_json: options.ScoresJson = False,
-    cache_dir: options.CacheDir = None,
-    cache_gb: options.CacheGb = None,
-) -> None:
-    """Score a saved model, per class too.
-
-    On the splits of the data set it was trained on, or of one of the same layout and classes.
-    """
-    from tune_cnn.evaluation import evaluate_model
-    from tune_cnn.evaluation_output import evaluations_json, print_evaluations
-
-    splits = split or ["val", "test"]
-    unknown = sorted(set(splits) - {"train", "val", "test"})
-    if unknown:
-        raise InputError(f"--split {unknown[0]}: no such split; write train, val or test")
-    found = evaluate_model(model, data_root=data and data.absolute(), splits=splits, cache=_cache(cache_dir, cache_gb))
-    if as_json:
-        typer.echo(evaluations_json(found))
-    else:
-        print_evaluations(found, _console())
-
-
-@app.command()
-def predict(
-    model: options.Asked,
-    images: options.Images,
-    weights: options.BackboneWeights = None,
-    csv: options.SharesCsv = None,
-    top: options.TopClasses = None,
-    out: options.MasksOut = None,
-    cache_dir: options.CacheDir = None,
-) -> None:
-    """Say what a model sees in images.
-
-    That is the likeliest classes, or, for segmentation, each class's share of the area.
-    A saved one, or an untouched ImageNet network, so that you see what your training adds.
-    """
-    from tune_cnn.models.catalogue import is_backbone, no_model
-
-    saved = Path(model).is_dir()
-    if not saved and not is_backbone(model):
-        raise InputError(no_model(model))
-    if saved and weights is not None:
-        raise InputError(f"--weights {weights}: is for backbones, and {model} has its own weights; leave it out")
-    if not saved and out is not None:
-        raise InputError(f"--out {out}: is for segmentation models, and {model} gives a class per image; write --csv")
-    from tune_cnn.evaluation import predict as predict_images
-    from tune_cnn.evaluation import predict_zero_shot
-    from tune_cnn.evaluation_output import print_predictions
-
-    if saved:
-        found = predict_images(Path(model), images)
-    else:
-        found = predict_zero_shot(model, images, weights_dir=weights, cache=_cache(cache_dir))
-    print_predictions(found, _console(), top=top or (3 if saved else 5), csv_file=csv, masks_dir=out)
-
-
-@app.command()
-def backbones(
-    pattern: options.Pattern = "",
-) -> None:
-    """List the backbones that a space may name.
-
-    With their parameters, and the units that model.freeze counts.
-    """
-    from tune_cnn.models.catalogue import find
-
-    found = find(pattern)
-    if not found:
-        raise InputError(f"no backbone matches {pattern!r}; run `tune-cnn backbones` for all of them")
-    width = max(len(facts.name) for facts in found)
-    for facts in found:
-        typer.echo(
-            f"{facts.name:<{width}}  {facts.parameters / 1e6:7.2f} M parameters  {len(facts.line.strides):3d} units"
-        )
-
-
-@app.command()
-def schema() -> None:
-    """Print the JSON Schema of space files, for editors."""
-    from tune_cnn.space.json_schema import space_json_schema
-
-    typer.echo(json.dumps(space_json_schema(), indent=2))
-
-
-@app.command()
-def init(
-    data_dir: options.NewData,
-    out: options.SpaceOut = None,
-) -> None:
-    """Write a starter space for a folder of images."""
-    from tune_cnn.starter import write_starter
-
-    file = write_starter(data_dir, out)
-    typer.echo(f"wrote {file}; try `tune-cnn check {file}`, then `tune-cnn search {file}`")
-
-
-@app.command()
-def sample(
-    name: options.SampleName,
-    folder: options.SampleFolder,
-    seed: options.SampleSeed = 0,
-) -> None:
-    """Generate a small stand-in data set of drawn images."""
-    from tune_cnn.sample import write_sample
-
-    write_sample(name, folder, seed=seed)
-    typer.echo(f"wrote {folder}")
+app.add_typer(cli_models.app)
+app.add_typer(cli_start.app)
 
 
 def _overrides(sets: list[str] | None, *flags: float | str | None) -> list[str]:
@@ -359,12 +235,12 @@ def _search(
     from tune_cnn.search.screen import Screen
     from tune_cnn.search.search import search
 
-    places = SearchPlaces(RunFolder(run.absolute()), _cache(cache_dir, cache_gb), weights, address)
+    places = SearchPlaces(RunFolder(run.absolute()), cache_of(cache_dir, cache_gb), weights, address)
     try:
         search(
             opened.space,
             places,
-            Screen(_console()),
+            Screen(terminal()),
             backbones=opened.backbones,
             command=shlex.join(["tune-cnn", *sys.argv[1:]]),
         )
@@ -379,23 +255,6 @@ def _again(weights: Path | None, address: str | None, cache_dir: Path | None, ca
     """Give the options of a call that the next one needs too; what the space holds, the run folder remembers."""
     given = {"--weights": weights, "--address": address, "--cache-dir": cache_dir, "--cache-gb": cache_gb}
     return [text for name, value in given.items() if value is not None for text in (name, str(value))]
-
-
-def _console() -> Console:
-    """Give the terminal, or a pipe with lines long enough that no table is cut."""
-    out = sys.stdout  # held here: a trial sends what is printed later to its log
-    console = Console(file=out)
-    return console if console.is_terminal else Console(file=out, width=160)
-
-
-def _cache(chosen: Path | None, limit_gb: float | None = None) -> "Cache":
-    """Give the cache in the chosen folder, or in the user's own as XDG has it."""
-    from tune_cnn.data.cache import Cache
-
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    if limit_gb == math.inf:
-        raise InputError("--cache-gb inf: write a number, such as 20; leave it out for half of the free disk")
-    return Cache((chosen or base / "tune-cnn").absolute(), limit_gb)
 
 
 def _text(error: TuneCnnError | OSError) -> str:

@@ -6,6 +6,7 @@ Views are entries of the cache of the kind `augmented`, made when an epoch first
 be used, the same draws are made batch by batch.
 """
 
+import functools
 import hashlib
 import json
 import logging
@@ -139,10 +140,13 @@ class AugmentedViews:
         return _key(self._content, number) if self.augmenter.augments else self.split.images.key
 
     def open(self, number: int) -> "tuple[ImageRows | ViewRows, _Numbers | ImageRows | ViewRows]":
-        """Give a view's images, (N, px, px, 3), and targets, (N,) or (N, px, px); makes it if nobody has."""
+        """Give a view's images, (N, px, px, 3), and targets, (N,) or (N, px, px).
+
+        It is made, if nobody has made it, when the first of them are looked at.
+        """
         if not self.augmenter.augments:
             return self.split.images, self.split.targets
-        fetch = self._augmentation.fetch(number)
+        fetch = _Late(partial(self._augmentation.fetch, number))
         images, masks = (ViewRows(fetch, part, self._rows) for part in (_IMAGES, _MASKS))
         return images, self.split.labels if self.split.masks is None else masks
 
@@ -176,6 +180,16 @@ def _digest(text: str) -> str:
 
 def _kept(entry: Entry, part: str, places: _Numbers) -> Pixels:
     return np.asarray(entry.arrays[part][places])
+
+
+class _Late:
+    """Opens a view when something of it is asked for: with features of it cached, nothing may ever be."""
+
+    def __init__(self, open_view: Callable[[], _Fetch]) -> None:
+        self._open = functools.cache(open_view)
+
+    def __call__(self, part: str, places: _Numbers) -> Pixels:
+        return self._open()(part, places)
 
 
 class _Drawn:
