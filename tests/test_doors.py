@@ -14,7 +14,7 @@ DOORS = {
     # cluster_check.py: Ray's schema of the files of `ray up`; it starts nothing.
     "ray": {"search/runner.py", "search/cluster_check.py"},
     "jsonschema": {"search/cluster_check.py"},
-    "optuna": {"search/study.py"},
+    "optuna": {"search/study.py", "search/sampler.py"},
     "sqlalchemy": {"search/study.py"},
     # zero_shot.py: ImageNet's class names and the preprocessing that a whole network was published with.
     "timm": {"models/classifier.py", "models/weights.py", "models/catalogue_builder.py", "models/zero_shot.py"},
@@ -25,11 +25,11 @@ DOORS = {
     "imagehash": {"data/sketch.py"},
     "ruamel": {"yaml_files.py"},
     "sklearn": {"training/baseline.py"},
-    "typer": {"cli.py", "cli_options.py"},
+    "typer": {"cli.py", "cli_models.py", "cli_start.py", "cli_options.py"},
 }
 # Lower number, lower layer; a module may import its own layer and those below.
 LAYERS = {
-    **dict.fromkeys(("errors", "files", "machine"), 0),
+    **dict.fromkeys(("errors", "files", "machine", "seeds"), 0),
     **dict.fromkeys(("config", "sections", "config_shape", "config_faults", "yaml_files"), 1),
     **dict.fromkeys(("results", "cluster"), 2),
     **dict.fromkeys(("data", "models", "space", "sample"), 3),
@@ -37,7 +37,7 @@ LAYERS = {
     **dict.fromkeys(("trial", "evaluation", "outcomes", "evaluation_output", "showcase"), 5),
     **dict.fromkeys(("search", "starter", "mask_guess"), 6),
     "repeat": 7,
-    **dict.fromkeys(("cli", "cli_options"), 8),
+    **dict.fromkeys(("cli", "cli_models", "cli_start", "cli_options", "cli_terminal"), 8),
 }
 LIGHT = [
     *("config.py", "sections", "files.py", "yaml_files.py", "results", "space", "data/index.py", "data/split.py"),
@@ -50,6 +50,7 @@ LIGHT = [
         "models/trunk.py",
         "training/plan.py",
         "search/asha.py",
+        "search/history.py",
         "search/open_space.py",
         "cli.py",
     ),
@@ -61,7 +62,6 @@ HEAVY = {
     "albumentations",
     "optuna",
     "torchvision",
-    "torchmetrics",
     "sklearn",
     "segmentation_models_pytorch",
 }

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from tests.conftest import trial_config
 from tune_cnn.config import TrialConfig
@@ -15,7 +14,10 @@ from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import open_data
 from tune_cnn.errors import ChangedDataError, DivergedError, RunFolderError
 from tune_cnn.evaluation import evaluate_model, predict
+from tune_cnn.models import resident
+from tune_cnn.models.build import build_network
 from tune_cnn.models.saved import load_model
+from tune_cnn.results.best_model import bring_up_to_date
 from tune_cnn.results.effective import compare_effective
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder
 from tune_cnn.trial import run_trial
@@ -54,6 +56,17 @@ def test_the_same_config_and_seed_give_the_same_curve(shapes: Path, cache: Cache
     assert curve(first) == curve(second)
     other = run(trial_config(shapes, seed=2), tmp_path / "other", cache)
     assert curve(other) != curve(first)
+
+
+def test_what_ran_before_in_a_process_changes_no_trial(shapes: Path, cache: Cache, tmp_path: Path) -> None:
+    config = trial_config(shapes, training={"epochs": 2, "batch_size": 16}, augment="none")
+    resident._kept.clear()  # as in a new process
+    alone = run(config, tmp_path / "alone", cache)
+    run(trial_config(shapes, training={"epochs": 1, "batch_size": 8}, seed=5), tmp_path / "other", cache)
+    after = run(config, tmp_path / "after", cache)
+    assert curve(after) == curve(alone)
+    alike = [(tmp_path / name / "best" / "model.safetensors").read_bytes() for name in ("alone", "after")]
+    assert alike[0] == alike[1]
 
 
 class Killed(BaseException):
@@ -95,19 +108,14 @@ def test_a_resumed_trial_tells_of_every_epoch_again(shapes: Path, cache: Cache, 
 
 def test_frozen_units_stand_still_to_the_bit_and_the_others_move(shapes: Path, cache: Cache, tmp_path: Path) -> None:
     config = trial_config(shapes)
-    states: list[dict[str, torch.Tensor]] = []
-
-    def keep_state(_epoch: EpochRecord, _facts: TrialFacts, _memory: float | None) -> None:
-        file = next((tmp_path / "trial" / "last").glob("*.safetensors"))
-        states.append({name: tensor for name, tensor in load_file(file).items() if name.startswith("model/backbone.")})
-
-    history = run(config, tmp_path / "trial", cache, on_epoch=keep_state)
-    moved = {name for name, tensor in states[0].items() if not torch.equal(tensor, states[-1][name])}
-    running = {name for name in states[0] if "running_" in name}
+    history = run(config, tmp_path / "trial", cache)
+    trained, _ = load_model(tmp_path / "trial" / "best")
+    torch.manual_seed(config.seed)
+    before = build_network(config.model, 5, px=32).state_dict()
+    moved = {name for name, tensor in trained.state_dict().items() if not torch.equal(tensor, before[name])}
     assert history[0].frozen_units == 6  # half of resnet18's thirteen units: up to and with layer1
-    still = ("conv1", "bn1", "layer1")
-    assert not {name for name in moved if name.removeprefix("model/backbone.").startswith(still)}
-    assert {name for name in running if "layer4" in name} <= moved
+    still = ("backbone.conv1", "backbone.bn1", "backbone.layer1")
+    assert moved == {name for name in before if not name.startswith(still)}
 
 
 def test_warm_up_freezes_everything_then_thaws_to_the_depth(shapes: Path, cache: Cache, tmp_path: Path) -> None:
@@ -191,6 +199,38 @@ def test_the_best_epochs_weights_are_kept_not_the_last(shapes: Path, cache: Cach
     assert (val.images, test.images) == (15, 15)
     confusion = pd.read_csv(tmp_path / "trial" / "best" / "val_confusion.csv").set_index("true")
     assert np.array_equal(confusion.to_numpy(), val.confusion)
+
+
+class StoppedError(Exception):
+    """What ends a trial from outside, between two epochs."""
+
+
+@pytest.mark.parametrize("folds", [None, 2])
+def test_wherever_a_trial_is_killed_the_best_epoch_so_far_is_not_lost(
+    shapes: Path, cache: Cache, tmp_path: Path, folds: int | None
+) -> None:
+    thawed = {"epochs": 5, "batch_size": 8, "warm_up": {"epochs": 2}, "optimizer": {"kind": "adam", "lr": 0.03}}
+    config = trial_config(shapes, model=TINY, training=thawed, augment="none", folds=folds)
+    whole = run(config, tmp_path / "whole", cache)
+    best = max(whole, key=lambda record: (record.score, -record.epoch))
+    assert 2 < best.epoch < 5, "the best epoch is meant to be one after the thaw, and not the last"
+    folder = TrialFolder(tmp_path / "parts")
+
+    def kill(epoch: EpochRecord, _facts: TrialFacts, _memory: float | None) -> None:
+        if epoch.epoch > len(told):
+            told.append(epoch.epoch)
+            raise StoppedError
+
+    told: list[int] = []
+    while len(told) < 5:
+        with pytest.raises(StoppedError):
+            run(config, folder.path, cache, on_epoch=kill)
+    assert told == [1, 2, 3, 4, 5], "no epoch was trained twice"
+    assert json.loads((folder.best / "model.json").read_text())["epoch"] == 1
+    bring_up_to_date(folder)  # as the driver does for a trial that was stopped
+    for name in ("model.safetensors", "model.json", "val_confusion.csv"):
+        assert (folder.best / name).read_bytes() == (tmp_path / "whole" / "best" / name).read_bytes()
+    assert json.loads((folder.best / "model.json").read_text())["epoch"] == best.epoch
 
 
 def test_training_stops_once_its_patience_has_run_out(shapes: Path, cache: Cache, tmp_path: Path) -> None:

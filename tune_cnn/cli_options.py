@@ -22,7 +22,18 @@ OutDir = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where run fo
 CacheDir = Annotated[
     Path | None,
     typer.Option(
-        "--cache-dir", metavar="DIR", help="Where decoded images are kept between trials; ~/.cache/tune-cnn by default."
+        "--cache-dir",
+        metavar="DIR",
+        help="Where images and features are kept for all trials and searches; ~/.cache/tune-cnn by default.",
+    ),
+]
+CacheGb = Annotated[
+    float | None,
+    typer.Option(
+        "--cache-gb",
+        metavar="X",
+        min=0.0,
+        help="How much the cache may hold, in 10^9 bytes; by default half of what its disk would have free without it.",
     ),
 ]
 Sets = Annotated[
@@ -87,6 +98,7 @@ BestPer = Annotated[
     ),
 ]
 RowsJson = Annotated[bool, typer.Option("--json", help="Print all rows and columns as JSON.")]
+PlanJson = Annotated[bool, typer.Option("--json", help="Print JSON; figures as P10, P50 and P90.")]
 DataNow = Annotated[
     Path | None, typer.Option("--data", metavar="DIR", help="Where the images are now; where they were by default.")
 ]

@@ -8,20 +8,26 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_whole(path: Path, data: bytes | str) -> None:
+def write_whole(path: Path, data: bytes | str, *, durable: bool = True) -> None:
     """Write a file under a temporary name in the same folder, sync it, and rename it into place.
 
     Text is written as UTF-8. A reader sees the old content or the new one, never a part.
 
+    Args:
+        path: of the file.
+        data: its content.
+        durable: whether to wait until the disk has it. If not, it survives the death of this process all the same, but
+            a power cut may leave anything in its place: for files that name their digest, or are soon synced.
+
     Raises:
         OSError: the disk is full or the folder cannot be written; the old file still stands.
     """
-    with replaced(path) as part:
+    with replaced(path, durable=durable) as part:
         part.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
+def replaced(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Give a temporary path to write to; it takes the place of `path` if the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -30,9 +36,11 @@ def replaced(path: Path) -> Iterator[Path]:
     try:
         yield part
         part.chmod(0o644)  # mkstemp makes private files; results are meant to be read by the group
-        sync(part)
+        if durable:
+            sync(part)
         part.replace(path)
-        sync(path.parent)
+        if durable:
+            sync(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
@@ -49,9 +57,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         yield part
         part.chmod(0o755)
-        for file in part.rglob("*"):
-            sync(file)
-        sync(part)
+        sync_all(part)
         part.rename(path)
         sync(path.parent)
     finally:
@@ -77,6 +83,12 @@ def point_to(link: Path, target: Path) -> None:
     part.symlink_to(relative)
     part.replace(link)
     sync(link.parent)
+
+
+def sync_all(folder: Path) -> None:
+    """Ask the system to bring a folder and all that is in it to the disk."""
+    for path in (*folder.rglob("*"), folder):
+        sync(path)
 
 
 def sync(path: Path) -> None:

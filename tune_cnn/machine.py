@@ -66,6 +66,16 @@ def _quota(folder: Path) -> float | None:
     return None
 
 
+def memory_mb(root: Path = Path("/")) -> float:
+    """Give how much memory this process may count on, in MiB: the machine's, or less if a control group says so."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
+    limits = [physical]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # "max" is no number: no limit
+            limits.append(int((root / "sys/fs/cgroup" / name).read_text()) / 2**20)
+    return min(limits)
+
+
 def reset_peak_memory() -> None:
     """Begin to look for the peak anew: a worker runs many trials, and each should be charged for its own.
 

@@ -13,19 +13,18 @@ import torch
 from tune_cnn import machine
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
-from tune_cnn.data.dataset import ImageData, open_data
+from tune_cnn.data.dataset import ImageData
+from tune_cnn.data.resident import open_resident
 from tune_cnn.errors import ChangedDataError, DataError
-from tune_cnn.models.saved import save_model
-from tune_cnn.results.confusion import write_confusion
 from tune_cnn.results.effective import write_effective
 from tune_cnn.results.failures import write_traceback
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder
-from tune_cnn.results.trial_files import new_best, tidy
+from tune_cnn.results.trial_files import tidy
 from tune_cnn.sections.search import Metric
 from tune_cnn.training.assembly import build_run
 from tune_cnn.training.effective import read_back
 from tune_cnn.training.folds import AnyTraining
-from tune_cnn.training.loop import Epoch
+from tune_cnn.training.keeping import Keeper
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +41,7 @@ def run_trial(
     *,
     metric: Metric,
     cache: Cache,
+    cache_features: bool = True,
     expected_data: str | None = None,
     on_epoch: OnEpoch = nobody_listens,
 ) -> list[EpochRecord]:
@@ -51,9 +51,12 @@ def run_trial(
         config: what to train.
         folder: where effective.yaml, the log, the checkpoints and the best model go.
         metric: what the best epoch is chosen by.
-        cache: where decoded images are kept for all trials of this machine.
+        cache: where decoded and augmented images are kept for all trials of this machine.
+        cache_features: whether what frozen units give is kept there; if not, each epoch computes it, with the same
+            result.
         expected_data: the fingerprint that the images must have; None takes them as they are.
-        on_epoch: told of every epoch once its files are written, those before a resume included; may raise to stop.
+        on_epoch: told of every epoch once it is kept, those before a resume included; may raise to stop. Then `best`
+            may be an earlier epoch's than `last` tells of, see `tune_cnn.results.best_model`.
 
     Returns:
         The record of every epoch.
@@ -61,28 +64,33 @@ def run_trial(
     Raises:
         DataError: the images cannot be used; ChangedDataError if they are not the expected ones.
         WeightsError: the weights do not fit the backbone.
-        DivergedError: the loss is no longer finite.
+        TrialError: memory does not suffice; DivergedError if the loss is no longer finite.
     """
     with trial_log(folder):
         tidy(folder)
         _limit(config)
         data = _open_data(config, expected_data, cache)
+        if data.note:
+            log.warning("%s", data.note)
 
         def write_read_back(training: AnyTraining) -> None:
             write_effective(folder.effective, config, **read_back(training, config))
 
-        run, facts = build_run(config, data, metric, on_phase=write_read_back)
-        log.info("%s, %d of %d units frozen, on %s", _name(config), facts.frozen_units, facts.units, facts.device)
-        if run.load(folder.last):
+        run, facts = build_run(
+            config, data, metric, cache=cache, on_phase=write_read_back, cache_features=cache_features
+        )
+        frozen = f"{facts.frozen_units} of {facts.units} units frozen"
+        log.info("%s, %s, on %s in %s", _name(config), frozen, facts.device, facts.precision)
+        keeper = Keeper(folder, run, config, classes=data.classes, metric=metric)
+        if keeper.resume():
             log.info("goes on after epoch %d", len(run.history))
         for record in run.history:
             on_epoch(record, facts, peak_memory_mb())
         for epoch in run.epochs():
-            if epoch.is_best:
-                _keep_best(folder, epoch, run.first, config, data.classes, metric)
-            run.save(folder.last)
+            keeper.keep(epoch)
             log.info("epoch %d, lr %.3g: %s", epoch.record.epoch, epoch.record.lr, _scores_text(epoch.record.scores))
             on_epoch(epoch.record, facts, peak_memory_mb())
+        keeper.finish()
         return run.history
 
 
@@ -116,10 +124,10 @@ def trial_log(folder: TrialFolder) -> Iterator[None]:
 def _open_data(config: TrialConfig, expected: str | None, cache: Cache) -> ImageData:
     """Open the images, and make sure that they are those that all trials of a search share."""
     if expected is None:
-        return open_data(config.data, config.image, cache=cache)
+        return open_resident(config.data, config.image, cache=cache)
     way_out = "bring back the images that the search began with and go on, or write --name OTHER for a new run"
     try:
-        data = open_data(config.data, config.image, cache=cache)
+        data = open_resident(config.data, config.image, cache=cache)
     except DataError as error:
         raise ChangedDataError(
             [*error.faults, f"the search began with images that could be read; {way_out}"]
@@ -136,21 +144,6 @@ def _limit(config: TrialConfig) -> None:
     machine.reset_peak_memory()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-
-
-def _keep_best(
-    folder: TrialFolder,
-    epoch: Epoch,
-    training: AnyTraining,
-    config: TrialConfig,
-    classes: tuple[str, ...],
-    metric: Metric,
-) -> None:
-    """Keep the model with its own score: of folds the first one's, which `evaluate` gives again."""
-    number, score = epoch.record.epoch, training.history[epoch.record.epoch - 1].score
-    with new_best(folder, number) as part:
-        save_model(part, training.model, config, classes=classes, metric=metric, score=score, epoch=number)
-        write_confusion(part, "val", epoch.val_confusion, classes, task=config.task)
 
 
 def _name(config: TrialConfig) -> str:

@@ -353,8 +353,8 @@ class _PlainRepresenter(SafeRepresenter):
 _PlainRepresenter.add_representer(str, _PlainRepresenter.represent_text)
 
 
-def write_yaml(path: Path, tree: Any) -> None:
-    """Write plain mappings, lists and scalars in block style; the file appears whole or not at all.
+def write_yaml(path: Path, tree: Any, *, durable: bool = True) -> None:
+    """Write plain mappings, lists and scalars in block style; `durable` as for `write_whole`.
 
     Raises:
         OSError: the disk is full or the folder cannot be written; the old file still stands.
@@ -367,4 +367,4 @@ def write_yaml(path: Path, tree: Any) -> None:
     yaml.Representer = _PlainRepresenter
     text = io.StringIO()
     yaml.dump(tree, text)
-    write_whole(path, text.getvalue())
+    write_whole(path, text.getvalue(), durable=durable)

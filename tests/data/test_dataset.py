@@ -15,13 +15,14 @@ from tune_cnn.sections.data import FoldersData, Splits
 from tune_cnn.sections.image import ImageConfig
 
 SMALL = ImageConfig(px=16)
+WHOLE = {"train": "train", "val": "val"}
 
 
 def open_folders(root: Path, cache: Path, *, on_bad: str = "error", **splits: object) -> ImageData:
     section = {
         "kind": "folders",
         "root": str(root),
-        "splits": splits or {"train": "train", "val": "val"},
+        "splits": splits or WHOLE,
         "on_bad": on_bad,
     }
     return open_data(SECTION.validate_python(section), SMALL, cache=Cache(cache))
@@ -54,6 +55,25 @@ def test_images_are_indexed_by_arrays_like_an_array(tmp_path: Path) -> None:
     batch = images[np.array([1])]
     batch[:] = 0  # a copy: what a trial does to its batch stays with it
     assert images[1].any()
+
+
+def test_the_key_of_rows_names_their_content_wherever_it_lies(tmp_path: Path) -> None:
+    data = open_folders(class_folders(tmp_path / "set"), tmp_path / "cache")
+    shutil.copytree(tmp_path / "set", tmp_path / "moved")
+    moved = open_folders(tmp_path / "moved", tmp_path / "cache").splits["train"].images
+    train = data.splits["train"].images
+    assert train.key == moved.key
+    first, last = np.arange(6) < 3, np.arange(6) >= 3
+    selections = [train, data.splits["val"].images, train.picked(first), train.picked(last)]
+    selections += [train.picked(first).joined(train.picked(last)), train.picked(last).joined(train.picked(first))]
+    put(tmp_path / "moved" / "train/cat/1.jpg", jpeg(99))
+    selections.append(open_folders(tmp_path / "moved", tmp_path / "cache").splits["train"].images)
+    section = SECTION.validate_python({"kind": "folders", "root": str(tmp_path / "set"), "splits": WHOLE})
+    for image in (ImageConfig(px=24), ImageConfig(px=16, fit="crop")):
+        selections.append(open_data(section, image, cache=Cache(tmp_path / "cache")).splits["train"].images)
+    keys = [rows.key for rows in selections]
+    assert keys[4] == keys[0], "the same rows in the same order"
+    assert len(set(keys)) == len(keys) - 1
 
 
 def test_fractions_are_drawn_stratified_from_the_training_folder(tmp_path: Path) -> None:

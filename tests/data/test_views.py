@@ -1,8 +1,6 @@
-import json
 import multiprocessing
 import os
 import resource
-import shutil
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from hashlib import sha256
@@ -116,42 +114,19 @@ def test_bad_images_have_a_zero_row_and_a_reason(index: ImageIndex, tmp_path: Pa
         assert views.images[1].any()
 
 
-def cut_images(entry: Path) -> None:
-    data = (entry / "images.npy").read_bytes()
-    (entry / "images.npy").write_bytes(data[:-1])
-
-
-def other_shape(entry: Path) -> None:
-    np.save(entry / "images.npy", np.zeros((2, 16, 16, 3), np.uint8))
-
-
-def pickled(entry: Path) -> None:
-    np.save(entry / "images.npy", np.array([{"a": 1}], object), allow_pickle=True)
-
-
-def fewer_digests(entry: Path) -> None:
-    (entry / "rows.json").write_text(json.dumps({"sha256": ["x"], "bad": {}}))
-
-
-def a_file_instead(entry: Path) -> None:
-    shutil.rmtree(entry)
-    entry.write_text("x")
-
-
+# What else can be wrong with an entry is in test_cache.py.
 DAMAGES: dict[str, Callable[[Path], object]] = {
-    "images-missing": lambda entry: (entry / "images.npy").unlink(),
+    "a-byte-flipped": lambda entry: flip_a_byte(entry / "images.npy"),
     "sketches-missing": lambda entry: (entry / "sketches.npy").unlink(),
     "sketches-of-another-shape": lambda entry: np.save(entry / "sketches.npy", np.zeros((3, 8), np.uint8)),
-    "rows-missing": lambda entry: (entry / "rows.json").unlink(),
-    "images-cut-short": cut_images,
-    "images-empty": lambda entry: (entry / "images.npy").write_bytes(b""),
-    "images-of-another-shape": other_shape,
-    "images-pickled": pickled,
-    "rows-cut-short": lambda entry: (entry / "rows.json").write_text('{"sha256": ['),
-    "rows-are-a-list": lambda entry: (entry / "rows.json").write_text("[]"),
-    "rows-too-few": fewer_digests,
-    "a-file-in-its-place": a_file_instead,
+    "facts-missing": lambda entry: (entry / "entry.json").unlink(),
 }
+
+
+def flip_a_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
@@ -169,7 +144,7 @@ def test_a_damaged_entry_is_built_anew(index: ImageIndex, tmp_path: Path, damage
 
 def test_a_damaged_entry_may_be_replaced_while_it_is_in_use(index: ImageIndex, tmp_path: Path) -> None:
     used = open_views(index, SMALL, Cache(tmp_path / "cache"))
-    (entries(tmp_path / "cache")[0] / "rows.json").unlink()
+    (entries(tmp_path / "cache")[0] / "entry.json").unlink()
     again = open_views(index, SMALL, Cache(tmp_path / "cache"))
     assert np.array_equal(used.images, again.images)
 

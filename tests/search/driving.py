@@ -40,7 +40,7 @@ def made_space(folder: Path, text: str = SPACE, *, overrides: Sequence[str] = ()
 
 
 def open_session(space: Space, run: RunFolder, **options: object) -> SearchSession:
-    study = Study.open(run.study, space.search, defaults=space.defaults())
+    study = Study.open(run.study, space.search)
     given = {"weights_files": WEIGHTS, "data": "d" * 64, **options}
     return SearchSession(space, study, run, **given)  # type: ignore[arg-type]
 

@@ -7,8 +7,11 @@ from rich.console import Console
 
 from tests.results.made import epoch, trial
 from tests.search.driving import begin, drive, epoch_of, facts_of, made_space, open_session
+from tune_cnn.results.display import clock_text
 from tune_cnn.results.records import RunFolder
-from tune_cnn.search.screen import Screen, eta_seconds, leaderboard_table, live_view, standing, top_rows, values_text
+from tune_cnn.search.cost import Images
+from tune_cnn.search.forecast import Forecast
+from tune_cnn.search.screen import Screen, leaderboard_table, live_view, standing, top_rows, values_text
 from tune_cnn.search.session import SearchSession
 
 
@@ -62,20 +65,13 @@ def test_before_the_first_epoch_there_is_no_score(session: SearchSession) -> Non
     assert "no score yet" in standing(session)
 
 
-def test_the_time_left_is_what_the_trials_so_far_took(session: SearchSession, clock: Clock) -> None:
-    assert eta_seconds(session) is None
-    clock.now = 100.0
+def test_the_time_left_stands_beside_the_time_spent(session: SearchSession, clock: Clock) -> None:
+    assert "left" not in standing(session)
+    session.begin_forecast(Forecast(session.space, Images(100, 20), slots=1, clock=clock))
     drive(session, most=4)
-    assert eta_seconds(session) == pytest.approx(100 / 4 * 8)
-    assert "3:20 left" in standing(session)
-
-
-def test_the_time_left_is_never_more_than_the_budget(tmp_path: Path, clock: Clock) -> None:
-    space = made_space(tmp_path, overrides=("search.hours=0.05",))
-    session = open_session(space, RunFolder(tmp_path / "run"), clock=clock)
-    clock.now = 100.0
-    drive(session, most=1)
-    assert eta_seconds(session) == pytest.approx(80)
+    left = session.seconds_left
+    assert left is not None
+    assert standing(session).endswith(f" · 0:00, {clock_text(left)} left")
 
 
 def test_a_pipe_gets_plain_lines_with_the_standing(tmp_path: Path) -> None:

@@ -79,11 +79,13 @@ def test_the_same_seed_gives_the_same_leaderboard(tmp_path: Path) -> None:
     assert tables[0] == tables[1]
 
 
-def test_an_interrupted_search_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    whole = open_session(made_space(tmp_path), RunFolder(tmp_path / "whole"))
+@pytest.mark.parametrize("sampler", ["random", "tpe", "bohb"])
+def test_an_interrupted_search_goes_on_as_if_nothing_had_happened(tmp_path: Path, sampler: str) -> None:
+    space = made_space(tmp_path, overrides=[f"search.sampler={sampler}"])
+    whole = open_session(space, RunFolder(tmp_path / "whole"))
     drive(whole)
     for most in (1, 4, 3, None):
-        parts = open_session(made_space(tmp_path), RunFolder(tmp_path / "parts"))
+        parts = open_session(space, RunFolder(tmp_path / "parts"))
         drive(parts, most=most)
     assert parts.run.leaderboard.read_text() == whole.run.leaderboard.read_text()
 
@@ -242,7 +244,7 @@ def test_a_section_stands_under_the_name_that_its_option_has(tmp_path: Path) -> 
     layers = {"choice": {"one": [{"conv": 8}], "two": [{"conv": 8, "repeat": 2}]}}
     backbone = {"kind": "custom", "layers": layers}
     space = space_of(tmp_path, model__backbone=backbone, training__schedule=schedules)
-    study = Study.open(tmp_path / "study.db", space.search, defaults=space.defaults())
+    study = Study.open(tmp_path / "study.db", space.search)
     weights = {("custom", "none"): None}
     session = SearchSession(space, study, RunFolder(tmp_path / "run"), weights_files=weights, data="d" * 64)
     job = session.propose()

@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,7 +131,7 @@ def test_a_kill_before_a_trials_config_was_written_costs_nothing(run: RunFolder,
 
     space = made_space(run.path.parent, overrides=few)
     drive(opened(run, *few), most=2)
-    study = Study.open(run.study, space.search, defaults=space.defaults())
+    study = Study.open(run.study, space.search)
     if values is None:
         study.ask(space)
     else:
@@ -141,29 +140,6 @@ def test_a_kill_before_a_trials_config_was_written_costs_nothing(run: RunFolder,
     drive(opened(run, *few))
     assert run.leaderboard.read_text() == whole.run.leaderboard.read_text()
     assert load_model(run.trial(2).config, TrialConfig).training.epochs == 2
-
-
-class InterruptedDefaults(Mapping[str, Scalar]):
-    """Defaults whose reading is interrupted: by then the study has been made, but not its first trial."""
-
-    def __getitem__(self, name: str) -> Scalar:
-        raise KeyboardInterrupt
-
-    def __iter__(self) -> Iterator[str]:
-        raise KeyboardInterrupt
-
-    def __len__(self) -> int:
-        return 1
-
-
-def test_a_kill_while_the_study_is_made_leaves_none(run: RunFolder) -> None:
-    space = made_space(run.path.parent)
-    with pytest.raises(KeyboardInterrupt):
-        Study.open(run.study, space.search, defaults=InterruptedDefaults())
-    assert not run.study.exists()
-    session = opened(run)
-    start(session)
-    assert session.records[0].values["training.schedule.kind"] == "plateau"  # the defaults come first
 
 
 @pytest.mark.parametrize("running", [1, 2], ids=["one-running", "two-running"])
@@ -201,7 +177,7 @@ def test_a_trial_that_was_to_be_stopped_when_the_driver_died_is_closed_as_stoppe
 def test_a_trial_taken_up_finds_images_and_weights_where_they_lie_now(run: RunFolder) -> None:
     job = start(opened(run))
     moved = made_space(run.path.parent, overrides=("data.root=elsewhere",))
-    study = Study.open(run.study, moved.search, defaults=moved.defaults())
+    study = Study.open(run.study, moved.search)
     files = dict.fromkeys(WEIGHTS, run.path / "moved.safetensors")
     again = SearchSession(moved, study, run, weights_files=files, data="d" * 64).propose()
     assert again is not None

@@ -56,8 +56,8 @@ def _dropout(value: str, says: str, *, id: str, faults: int = 1) -> MalformedSpa
     return _line(9, f"  head: {{dropout: {value}}}", says, id=id, faults=faults)
 
 
-def _epochs(value: str, says: str, *, id: str, faults: int = 1) -> MalformedSpace:  # noqa: A002
-    return _line(11, f"  epochs: {value}", says, id=id, faults=faults)
+def _epochs(value: str, says: str, *, id: str, faults: int = 1, at: int | None = None) -> MalformedSpace:  # noqa: A002
+    return _line(11, f"  epochs: {value}", says, id=id, faults=faults, at=at)
 
 
 def _rate(value: str, says: str, *, id: str) -> MalformedSpace:  # noqa: A002
@@ -212,6 +212,9 @@ VALUE_FAULTS = (
     _epochs("true", "true is not a whole number", id="true-for-a-number"),
     _epochs("null", "null is not a whole number", id="null-for-a-number"),
     _epochs("0", "0 is too small; write 1 or more", id="no-epochs"),
+    _epochs("8\n  views: 0", "training.views: 0 is too small; write 1 or more", id="no-views", at=12),
+    _epochs("8\n  views: all", "training.views: 'all' is not a whole number", id="views-in-words", at=12),
+    _epochs("8\n  views: 2.5", "training.views: 2.5 is not a whole number", id="half-a-view", at=12),
     _epochs("{min: 1, max: 5}", "to search it, {range: [low, high]} or {choice: [a, b]}", id="min-and-max"),
     _line(
         11,
@@ -305,6 +308,7 @@ VALUE_FAULTS = (
     _line(15, "search: {metric: [-parameters]}", "metric begins with -parameters", id="cost-ranks"),
     _line(15, "search: {metric: [val_accuracy, -cost]}", "'-cost' is unknown", id="unknown-cost"),
     _line(15, "search: {metric: [val_accuracy, val_accuracy]}", "names one measure twice", id="measure-twice"),
+    _line(15, "search: {sampler: bohp}", "did you mean 'bohb'?", id="unknown-sampler"),
     _line(15, "search: {finals: {top: 0}}", "finals.top", id="no-finalists"),
     _line(15, "folds: 1", "folds", id="one-fold"),
     _line(

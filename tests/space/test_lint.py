@@ -162,10 +162,28 @@ HEADS = {"choice": [{"hidden": []}, {"hidden": [64], "batch_norm": {"choice": [F
             id="frozen-noise",
         ),
         pytest.param(
-            "amp-without-gpu",
-            {"training__amp": {"choice": [False, True]}, "search__per_trial__gpus": 0},
-            {"training__amp": {"choice": [False, True]}, "search__per_trial__gpus": 1},
-            id="amp-on-a-cpu",
+            "precision-on-cpus",
+            {"training__precision": {"choice": ["auto", "float32"]}, "search__per_trial__gpus": 0},
+            {"training__precision": {"choice": ["auto", "float32"]}, "search__per_trial__gpus": 1},
+            id="nothing-to-choose-on-a-cpu",
+        ),
+        pytest.param(
+            "views-never-seen",
+            {"training__views": 5, "training__epochs": {"range": [4, 8]}, "augment": "light"},
+            {"training__views": 4, "training__epochs": {"range": [4, 8]}, "augment": "light"},
+            id="more-views-than-epochs",
+        ),
+        pytest.param(
+            "views-without-augmentation",
+            {"training__views": 4, "augment": "none"},
+            {"training__views": 4, "augment": {"choice": ["none", "light"]}},
+            id="views-of-nothing",
+        ),
+        pytest.param(
+            "views-without-augmentation",
+            {"training__views": {"choice": [2, 4]}, "augment": {"choice": ["none", "light"]}},
+            {"training__views": {"choice": [2, 4]}, "augment": {"choice": ["light", "strong"]}},
+            id="views-searched-for-nothing",
         ),
         pytest.param(
             "lr-linear",
@@ -202,6 +220,12 @@ HEADS = {"choice": [{"hidden": []}, {"hidden": [64], "batch_norm": {"choice": [F
             {"augment": {"choice": ["none", "light"]}, "search__trials": 5},
             {"augment": {"choice": ["none", "light"]}, "search__trials": 5, "search__sampler": "random"},
             id="meant-to-be-random",
+        ),
+        pytest.param(
+            "sampler-never-learns",
+            {"augment": {"choice": ["none", "light"]}, "search__trials": 5, "search__sampler": "bohb"},
+            {"augment": {"choice": ["none", "light"]}, "search__trials": 11, "search__sampler": "bohb"},
+            id="too-few-for-bohb",
         ),
     ],
 )

@@ -91,7 +91,7 @@ def test_pixel_counts_are_those_of_scikit_learn_whatever_the_batches() -> None:
     for seed, ignored in ((1, 0.1), (2, 0.9), (3, 1.1)):
         logits, target = drawn(seed, ignored=ignored)
         loss = objective.val_loss(logits, target)
-        counter.add(logits, target, loss)
+        counter.add(logits.argmax(dim=1), target, loss)
         keep = target != IGNORED_ID
         truths += target[keep].tolist()
         predictions += logits.argmax(dim=1)[keep].tolist()

@@ -3,7 +3,9 @@
 The only module that imports albumentations, which takes seconds: import it where images are, not where configs are.
 """
 
+import hashlib
 import inspect
+import json
 import math
 import os
 import random
@@ -58,9 +60,22 @@ _FITS = {"image": fit_image, "mask": fit_mask}
 class Augmenter:
     """A policy at work on images of one size. Not safe for threads: each needs its own."""
 
-    def __init__(self, transforms: Sequence[albumentations.BasicTransform], px: int) -> None:
+    def __init__(self, transforms: Sequence[albumentations.BasicTransform], px: int, policy_digest: str) -> None:
         self._transforms = tuple(transforms)
         self._px = px
+        self.policy_digest = policy_digest
+        """Of the policy as it is written."""
+
+    @property
+    def augments(self) -> bool:
+        """Whether there is anything that could change an image."""
+        return bool(self._transforms)
+
+    @property
+    def made_by(self) -> list[Any]:
+        """Everything that a view depends on beside the image and the seed: the policy and the libraries."""
+        versions = [albumentations.__version__, cv2.__version__, np.__version__]
+        return [self.policy_digest, self._px, self.describe(), versions]
 
     def __call__(self, image: Pixels, seed: int) -> Pixels:
         """Draw one view of an image; see `view`."""
@@ -136,7 +151,13 @@ def build_policy(policy: Policy, px: int, *, masks: bool = False) -> Augmenter:
     if faults:
         raise SpaceFileError(faults)
     transforms = _transforms_of(policy, px)
-    return Augmenter([_made(_with_uncounted_border(one) if masks else one) for one in transforms], px)
+    made = [_made(_with_uncounted_border(one) if masks else one) for one in transforms]
+    return Augmenter(made, px, _digest(policy))
+
+
+def _digest(policy: Policy) -> str:
+    written = policy if isinstance(policy, str) else [one.model_dump(mode="json") for one in policy]
+    return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _with_uncounted_border(written: Transform) -> Transform:

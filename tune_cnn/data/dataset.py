@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import SupportsIndex, TypeAlias
 
@@ -34,14 +35,30 @@ class ImageRows:
     `rows[places]` copies out (B, px, px, 3) for an array of B places, (px, px, 3) for one; masks lack the last axis.
     """
 
-    def __init__(self, images: Pixels, rows: npt.NDArray[np.int64]) -> None:
+    def __init__(self, images: Pixels, rows: npt.NDArray[np.int64], *, made_by: str, sha256: Sequence[str]) -> None:
+        """Select rows.
+
+        Args:
+            images: (M, px, px, 3), or (M, px, px) masks.
+            rows: (N,) which of them.
+            made_by: names how these pixels come from contents.
+            sha256: M digests of the contents that they come from.
+        """
         self._images = images
         self._rows = rows
+        self._made_by = made_by
+        self._sha256 = sha256
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(N, px, px, 3), or (N, px, px) for masks."""
         return (len(self._rows), *self._images.shape[1:])
+
+    @cached_property
+    def key(self) -> str:
+        """Names the content: the same for the same rows of the same images, wherever their files lie."""
+        contents = (self._sha256[row] for row in self._rows.tolist())
+        return hashlib.sha256("\n".join((self._made_by, str(self.shape), *contents)).encode()).hexdigest()[:32]
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -51,11 +68,14 @@ class ImageRows:
 
     def joined(self, other: "ImageRows") -> "ImageRows":
         """Give these rows and then those of another selection of the same array."""
-        return ImageRows(self._images, np.concatenate([self._rows, other._rows]))
+        return self._selected(np.concatenate([self._rows, other._rows]))
 
     def picked(self, chosen: npt.NDArray[np.bool_]) -> "ImageRows":
         """Give the rows for which (N,) `chosen` is true, in their order."""
-        return ImageRows(self._images, self._rows[chosen])
+        return self._selected(self._rows[chosen])
+
+    def _selected(self, rows: npt.NDArray[np.int64]) -> "ImageRows":
+        return ImageRows(self._images, rows, made_by=self._made_by, sha256=self._sha256)
 
 
 @dataclass(frozen=True)
@@ -118,6 +138,8 @@ class ImageData:
     skipped: tuple[Skipped, ...]
     warnings: tuple[str, ...]
     fingerprint: str
+    note: str | None
+    """Why the images are held in memory, if the cache cannot be used; one of the warnings."""
 
     @property
     def has_masks(self) -> bool:
@@ -231,6 +253,7 @@ def _assembled(
         skipped=index.skipped + _bad(index, views),
         warnings=_warnings(index, views, counts, [*split_warnings(counts, classes), *share_warnings(rows, splits)]),
         fingerprint=_fingerprint(rows, index.classes, sha256),
+        note=views.note,
     )
 
 
@@ -266,6 +289,7 @@ def _with_masks(
         skipped=index.skipped + _bad(index, views),
         warnings=_warnings(index, views, {"train": Counter(index.classes)}, share_warnings(rows, data.splits)),
         fingerprint=_fingerprint(rows, [rule], contents),
+        note=views.note,
     )
 
 
@@ -313,9 +337,12 @@ def _split_images(
 ) -> SplitImages:
     label = {name: number for number, name in enumerate(classes)}
     places = np.array([place[row.path] for row in rows], np.int64)
+    masks = None
+    if views.masks is not None:
+        masks = ImageRows(views.masks, places, made_by=views.made_by, sha256=views.masks_sha256)
     return SplitImages(
-        ImageRows(views.images, places),
+        ImageRows(views.images, places, made_by=views.made_by, sha256=views.sha256),
         np.array([label[index.classes[row.label]] for row in rows], np.int64),
         tuple(row.path for row in rows),
-        None if views.masks is None else ImageRows(views.masks, places),
+        masks,
     )

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tune_cnn.models.freeze import UnitLine
 from tune_cnn.models.heads import build_head
 from tune_cnn.models.layer_plan import ShapeError, size_after
 from tune_cnn.models.network import Channels, Network
+from tune_cnn.models.resident import resident
 from tune_cnn.models.trunk import Trunk, frozen_units_of, trunk_of
 from tune_cnn.models.units import batch_norms, units_of, weight_layers
 from tune_cnn.models.weights_fit import Wanted, misfits, read_shapes
@@ -30,6 +32,18 @@ logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
 
 # Networks from scratch get the mean and deviation of ImageNet's pixels too: about zero and one for photographs.
 _CUSTOM_PREPROCESSING: tuple[Channels, Channels] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+class Bypass(nn.Module):
+    """A backbone without units that hands on what it is given."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Give (B, ...) as it is."""
+        return features
+
+    def forward_features(self, features: Tensor) -> Tensor:
+        """Give (B, ...) as it is."""
+        return features
 
 
 class Classifier(Network):
@@ -88,6 +102,21 @@ class Classifier(Network):
         features: Tensor = feature_map(self.backbone, images) if self.takes_map else self.backbone(images)
         return features
 
+    def take_features(self, _images: Tensor) -> tuple[int, ...]:
+        """Lose the backbone: the head alone is left."""
+        self.backbone = Bypass()
+        return (0,)
+
+    @property
+    def gives(self) -> str:
+        """A map, or its mean over all pixels."""
+        return "map" if self.takes_map else "pooled"
+
+    @property
+    def can_be_cut_inside(self) -> bool:
+        """True: between its units one map is handed on."""
+        return True
+
     @property
     def least_batch(self) -> int:
         """The fewest images that a training step can take: 2 with a BatchNorm in the head, else 1."""
@@ -114,7 +143,9 @@ class Classifier(Network):
         return live
 
 
-def build_classifier(config: ModelConfig, classes: int, *, px: int = ImageConfig().px) -> Classifier:
+def build_classifier(
+    config: ModelConfig, classes: int, *, px: int = ImageConfig().px, keep: bool = False
+) -> Classifier:
     """Build a classifier in training mode on the CPU, its weights loaded and its backbone frozen as the config says.
 
     What is not loaded is drawn from torch's global generator: seed it before.
@@ -123,13 +154,14 @@ def build_classifier(config: ModelConfig, classes: int, *, px: int = ImageConfig
         config: backbone, freeze depth and head; `weights_file` is loaded if one is given.
         classes: number of logits.
         px: height and width of the images; a head on unpooled features is made for that size.
+        keep: whether to keep the backbone in this process for the next call, see `tune_cnn.models.resident`.
 
     Raises:
         SpaceFileError: no such backbone, a freeze depth or stages beyond it, or images too small for its layers.
         WeightsError: the file cannot be read or does not fit; or weights are asked for and no file is given.
     """
     trunk = trunk_of(config)
-    backbone, preprocessing = loaded_backbone(config, trunk)
+    backbone, preprocessing = loaded_backbone(config, trunk, keep=keep)
     map_px = _map_px(config, backbone, px) if trunk.gives_map else None
     head = build_head(trunk.channels, config.head, classes, map_px=map_px)
     model = Classifier(backbone, head, trunk.line, preprocessing, takes_map=trunk.gives_map)
@@ -140,12 +172,15 @@ def build_classifier(config: ModelConfig, classes: int, *, px: int = ImageConfig
     return model.train()
 
 
-def loaded_backbone(config: ModelConfig, trunk: Trunk) -> tuple[nn.Module, tuple[Channels, Channels]]:
+def loaded_backbone(
+    config: ModelConfig, trunk: Trunk, *, keep: bool = False
+) -> tuple[nn.Module, tuple[Channels, Channels]]:
     """Make the backbone as far as the model keeps it, its weights loaded, and say how it wants its images.
 
     Args:
         config: names the backbone and the file of its weights.
         trunk: what is kept of it.
+        keep: whether to keep it in this process for the next call, see `tune_cnn.models.resident`.
 
     Returns:
         The network without a classifier, its units as in the table; mean and standard deviation of its channels.
@@ -157,16 +192,30 @@ def loaded_backbone(config: ModelConfig, trunk: Trunk) -> tuple[nn.Module, tuple
     file = _weights_file(config)
     if isinstance(config.backbone, CustomBackbone):
         return custom_network(config.backbone, file), _CUSTOM_PREPROCESSING
+    build = partial(_loaded, config.backbone, file, trunk)
+    backbone = resident((config.backbone, _identity(file), trunk), build) if keep else build()
+    return backbone, _preprocessing(backbone)
+
+
+def _loaded(name: str, file: Path | None, trunk: Trunk) -> nn.Module:
     if file:
-        check_fit(config.backbone, file)
-    backbone = create_backbone(config.backbone, file)
+        check_fit(name, file)
+    backbone = create_backbone(name, file)
     if trunk.gives_map:
         try:
-            cut_and_prove(backbone, len(trunk.line), px=facts(config.backbone).least_px)
+            cut_and_prove(backbone, len(trunk.line), px=facts(name).least_px)
         except InexactCutError as error:
-            raise SpaceFileError(f"model.stages: {config.backbone}: {error}; write stages: null") from error
+            raise SpaceFileError(f"model.stages: {name}: {error}; write stages: null") from error
     _check_line(backbone, trunk)
-    return backbone, _preprocessing(backbone)
+    return backbone
+
+
+def _identity(file: Path | None) -> tuple[object, ...] | None:
+    """Give what tells a file from what it was before; None without a file."""
+    if file is None or not file.exists():  # loading says what is wrong with one that is not there
+        return (file,) if file else None
+    status = file.stat()
+    return file, status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def _weights_file(config: ModelConfig) -> Path | None:
@@ -224,6 +273,7 @@ def check_fit(backbone: str, file: Path) -> None:
         raise WeightsError(f"{file}: does not hold the weights of {backbone}: {'; '.join(faults)}")
 
 
+@lru_cache(maxsize=32)  # building a network without memory takes as long as an epoch of a head
 def wanted(backbone: str) -> Wanted:
     """Give the names and shapes a file for this backbone must hold, and the names it may hold besides."""
     with torch.device("meta"):

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from tune_cnn.config import Task, TrialConfig
 from tune_cnn.errors import InputError, RunFolderError
-from tune_cnn.files import write_whole
 from tune_cnn.models.build import build_network
 from tune_cnn.models.network import Network
+from tune_cnn.results.best_model import CARD, CONFIG, WEIGHTS, write_model
 from tune_cnn.sections.base import ListOf, Section
 from tune_cnn.sections.image import ImageConfig
 from tune_cnn.sections.model import ModelConfig
@@ -56,7 +56,6 @@ def save_model(
     epoch: int,
 ) -> None:
     """Write a model into a folder that nobody reads yet (see `tune_cnn.files.new_folder`)."""
-    weights = save(cpu_copy(model))
     mean, std = model.preprocessing
     card = ModelCard(
         task=config.task,
@@ -69,11 +68,10 @@ def save_model(
         score=score,
         epoch=epoch,
         seed=config.seed,
-        sha256=hashlib.sha256(weights).hexdigest(),
+        sha256="",
     )
-    write_whole(folder / "model.safetensors", weights)
-    write_whole(folder / "model.json", json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
-    write_yaml(folder / "config.yaml", config.model_dump(mode="json"))
+    write_model(folder, save(cpu_copy(model)), card.model_dump(mode="json"))
+    write_yaml(folder / CONFIG, config.model_dump(mode="json"), durable=False)
 
 
 def read_whole(folder: Path, read: Callable[[Path], Content]) -> Content:
@@ -105,8 +103,8 @@ def load_model(folder: Path) -> tuple[Network, ModelCard]:
 
 
 def _load_model(folder: Path) -> tuple[Network, ModelCard]:
-    card = _read_card(folder / "model.json")
-    file = folder / "model.safetensors"
+    card = _read_card(folder / CARD)
+    file = folder / WEIGHTS
     if not file.is_file():
         raise RunFolderError(f"{file}: no such file; a model folder holds model.safetensors beside model.json")
     data = file.read_bytes()

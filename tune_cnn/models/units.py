@@ -62,6 +62,6 @@ def keep_asleep(frozen: Sequence[nn.Module]) -> None:
         unit.eval()
 
 
-def batch_norms(module: nn.Module) -> list[nn.Module]:
+def batch_norms(module: nn.Module) -> list[BatchNorm]:
     """Give all BatchNorm layers within a module that keep running statistics."""
     return [each for each in module.modules() if isinstance(each, BatchNorm) and each.track_running_stats]

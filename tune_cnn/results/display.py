@@ -26,3 +26,10 @@ def place(path: Path) -> str:
         if path.is_relative_to(base) and path != base:
             return str(start / path.relative_to(base))
     return str(path)
+
+
+def clock_text(seconds: float) -> str:
+    """Give a time as a clock shows it: 0:05, 12:40, 3:07:00."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

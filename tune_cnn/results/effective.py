@@ -26,7 +26,7 @@ def write_effective(path: Path, config: TrialConfig, *, live: Mapping[str, Any],
     tree = config.model_dump(mode="json")
     for name, value in live.items():
         _put(tree, name, value)
-    write_yaml(path, tree | {"read_back": sorted(live), "observed": dict(observed)})
+    write_yaml(path, tree | {"read_back": sorted(live), "observed": dict(observed)}, durable=False)
 
 
 def compare_effective(config: TrialConfig, path: Path) -> list[str]:

@@ -83,6 +83,7 @@ def _row(rank: int, record: TrialRecord) -> Row:
         "seconds": round(record.seconds, 3),
         "peak_memory_mb": record.peak_memory_mb,
         "ms_per_image": record.ms_per_image,
+        "micro_batch_size": record.micro_batch_size,
         "seed": record.seed,
         "data": record.data[:12],
         "reason": record.reason,

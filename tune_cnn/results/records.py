@@ -8,7 +8,15 @@ from typing import Any, Literal
 Scalar = None | bool | int | float | str
 State = Literal["complete", "stopped", "failed", "running"]
 
-FACTS = ("parameters", "trainable_parameters", "model_mb", "peak_memory_mb", "ms_per_image", "frozen_units")
+FACTS = (
+    "parameters",
+    "trainable_parameters",
+    "model_mb",
+    "peak_memory_mb",
+    "ms_per_image",
+    "frozen_units",
+    "micro_batch_size",
+)
 LEADERBOARD_HEAD = ("rank", "trial", "state", "score", "best_epoch", "epochs", "seconds")
 
 
@@ -27,6 +35,8 @@ class EpochRecord:
     scores: Mapping[str, float]
     ms_per_image: float | None = None
     """Milliseconds per image of the pass over the validation images: decoded, in batches, on this device."""
+    micro_batch_size: int | None = None
+    """How many images went through the network at once since memory ran out; None: a whole batch."""
     phase: str = "train"
     """Of the training: `warm_up`, `train`, or `fit` for a model that is fitted at once."""
 
@@ -61,6 +71,8 @@ class TrialFacts:
     frozen_units: int
     units: int
     device: str
+    precision: str = "float32"
+    """Of training: the numbers, and on GPUs their layout."""
 
     def as_json(self) -> dict[str, Any]:
         """Give plain data that `TrialFacts(**data)` reads back."""
@@ -96,6 +108,12 @@ class TrialRecord:
     def ms_per_image(self) -> float | None:
         """The fastest pass over the validation images: what slows one down is no property of the model."""
         return min((epoch.ms_per_image for epoch in self.epochs if epoch.ms_per_image is not None), default=None)
+
+    @property
+    def micro_batch_size(self) -> int | None:
+        """How few images memory held at once, the gradients of a batch added up; None where it held whole batches."""
+        sizes = (epoch.micro_batch_size for epoch in self.epochs)
+        return min((size for size in sizes if size is not None), default=None)
 
     @property
     def seconds(self) -> float:

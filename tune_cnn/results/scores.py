@@ -3,7 +3,7 @@
 Definitions are those of scikit-learn, and the tests hold them against it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +77,7 @@ def segmentation_scores(confusion: Counts) -> dict[str, float]:
     }
 
 
-def class_scores(confusion: Counts, classes: tuple[str, ...]) -> tuple[ClassScores, ...]:
+def class_scores(confusion: Counts, classes: Sequence[str]) -> tuple[ClassScores, ...]:
     """Give the scores of each class against the rest.
 
     Args:

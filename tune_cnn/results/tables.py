@@ -16,9 +16,12 @@ from tune_cnn.results.display import visible
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows whole or not at all. Floats keep all their digits; what is missing, None or NaN is an empty cell."""
-    write_whole(path, csv_text(columns, rows))
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, durable: bool = True) -> None:
+    """Write rows whole or not at all. Floats keep all their digits; what is missing, None or NaN is an empty cell.
+
+    `durable` as for `write_whole`.
+    """
+    write_whole(path, csv_text(columns, rows), durable=durable)
 
 
 def write_asked(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

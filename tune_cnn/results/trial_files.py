@@ -34,7 +34,10 @@ def tidy(folder: TrialFolder) -> None:
 
 
 def delete_checkpoint(folder: TrialFolder) -> None:
-    """Delete the state that an ended trial will never go on from, and what else nobody needs."""
+    """Delete the state that an ended trial will never go on from, and what else nobody needs.
+
+    A kept model must have been brought up to date: only the state knows of what came after it.
+    """
     shutil.rmtree(folder.last, ignore_errors=True)
     tidy(folder)
 

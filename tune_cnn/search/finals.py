@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_cnn.config import TrialConfig
+from tune_cnn.results.display import clock_text
 from tune_cnn.results.records import EpochRecord, RunFolder, TrialFacts, TrialFolder, TrialRecord
 from tune_cnn.results.trial_files import delete_checkpoint
 from tune_cnn.search.bridge import DIED
 from tune_cnn.search.budget import Budget
 from tune_cnn.search.finalists import finalists, repeats_of
+from tune_cnn.search.forecast import Forecast
 from tune_cnn.search.jobs import Job, Jobs
 from tune_cnn.search.mismatch import mismatch
 from tune_cnn.search.session import Event, Live
@@ -52,6 +54,7 @@ class FinalsSession:
         *,
         budget: Budget,
         on_event: Event = lambda _text: None,
+        forecast: Forecast | None = None,
     ) -> None:
         """Take up the finals, new or interrupted.
 
@@ -63,6 +66,7 @@ class FinalsSession:
             run: the folder of the search.
             budget: the time that search and finals share.
             on_event: told a line whenever a repeat begins or ends, and once if the time runs out.
+            forecast: says how long they will still take, by the trials of the search; None for none.
         """
         self.run = run
         self.finalists = finalists(records, config.top)
@@ -80,6 +84,7 @@ class FinalsSession:
         self._running: dict[int, tuple[Heat, Live]] = {}
         self._peaks: dict[int, float] = {}
         self._told_late = False
+        self._forecast = forecast
         for heat in self.heats:
             if heat.key in self._ended:  # a kill may have come between noting the end and deleting
                 delete_checkpoint(heat.folder(run))
@@ -97,7 +102,7 @@ class FinalsSession:
             return None
         heat = self._waiting.pop(0)
         number = self.heats.index(heat)
-        asked = load_model(self.run.trial(heat.trial).config, TrialConfig)
+        asked = self._asked(heat)
         job = self._jobs.repeat(asked, number, heat.folder(self.run), seed_step=heat.repeat)
         write_yaml(heat.folder(self.run).config, job.config.model_dump(mode="json"))
         self._running[number] = (heat, Live(job, epochs=self._study.final_epochs(heat.key)))
@@ -162,5 +167,15 @@ class FinalsSession:
             )
 
     def _tell(self, heat: Heat, text: str) -> None:
-        standing = f"[{len(self.outcomes())}/{len(self.heats)}]"
-        self._event(f"final of trial {heat.trial}, repeat {heat.repeat}, {text}  {standing}")
+        standing = f"{len(self.outcomes())}/{len(self.heats)}{self._left_text()}"
+        self._event(f"final of trial {heat.trial}, repeat {heat.repeat}, {text}  [{standing}]")
+
+    def _left_text(self) -> str:
+        if self._forecast is None:
+            return ""
+        waiting = [self._asked(heat) for heat in self._waiting]
+        running = [(live.job.config, len(live.epochs)) for _, live in self._running.values()]
+        return f", {clock_text(self._forecast.finals_seconds_left(waiting, running))} left"
+
+    def _asked(self, heat: Heat) -> TrialConfig:
+        return load_model(self.run.trial(heat.trial).config, TrialConfig)

@@ -13,7 +13,6 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,27 +37,17 @@ from ray.tune.search import Searcher  # noqa: E402
 
 from tune_cnn.config import TrialConfig  # noqa: E402
 from tune_cnn.data.cache import Cache  # noqa: E402
-from tune_cnn.errors import InputError, SearchError  # noqa: E402
+from tune_cnn.errors import SearchError  # noqa: E402
 from tune_cnn.machine import usable_cpus  # noqa: E402
 from tune_cnn.models.hub import TRIAL_ENVIRONMENT  # noqa: E402
 from tune_cnn.results.failures import failure_of, write_traceback  # noqa: E402
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder  # noqa: E402
 from tune_cnn.search.bridge import Bridge, Session, epoch_message, failure_message  # noqa: E402
+from tune_cnn.search.slots import Slots, share_out  # noqa: E402
 from tune_cnn.sections.search import Metric, PerTrial  # noqa: E402
 
 _MESSAGE = "tune_cnn"
 _KNOCK_SECONDS = 20.0
-
-
-@dataclass(frozen=True)
-class Slots:
-    """What the machine or cluster offers to trials."""
-
-    cpus: float
-    gpus: float
-    per_trial_cpus: float
-    per_trial_gpus: float
-    concurrent: int
 
 
 @contextmanager
@@ -119,21 +108,14 @@ def _knock(address: str) -> None:
 
 
 def slots(per_trial: PerTrial, concurrent: int | None) -> Slots:
-    """Share the running cluster's resources out to trials. Where there is no GPU at all, trials run on CPUs.
+    """Share the running cluster's resources out to trials.
 
     Raises:
         InputError: one trial asks for more than there is.
     """
     there = ray.cluster_resources()
     cpus, gpus = float(there.get("CPU", 0)), float(there.get("GPU", 0))
-    asked_gpus = (1.0 if per_trial.gpus is None else per_trial.gpus) if gpus else 0.0
-    fits = [int(cpus / per_trial.cpus)] + ([int(gpus / asked_gpus)] if asked_gpus else [])
-    if min(fits) < 1:
-        raise InputError(
-            f"a trial asks for {per_trial.cpus:g} CPUs and {asked_gpus:g} GPUs, but there are only {cpus:g} and "
-            f"{gpus:g}; write less with --cpus-per-trial and --gpus-per-trial"
-        )
-    return Slots(cpus, gpus, per_trial.cpus, asked_gpus, min([*fits, concurrent or fits[0]]))
+    return share_out(cpus=cpus, gpus=gpus, per_trial=per_trial, concurrent=concurrent)
 
 
 def run_jobs(session: Session, offered: Slots, *, metric: Metric, cache: Cache, scratch: Path) -> None:

@@ -8,7 +8,7 @@ from rich.console import Console, Group
 from rich.live import Live as LiveDisplay
 from rich.table import Table
 
-from tune_cnn.results.display import line
+from tune_cnn.results.display import clock_text, line
 from tune_cnn.results.finals import Final
 from tune_cnn.results.leaderboard import leaderboard_rows, ranked
 from tune_cnn.results.records import EpochRecord, TrialRecord
@@ -56,9 +56,8 @@ class Screen:
         if session is None:
             return ""
         ended = sum(record.state != "running" for record in list(session.records.values()))
-        return (
-            f"  [{ended}/{session.space.search.trials}, {_clock(session.budget.elapsed_seconds)}{_eta_text(session)}]"
-        )
+        time = f"{clock_text(session.budget.elapsed_seconds)}{_eta_text(session)}"
+        return f"  [{ended}/{session.space.search.trials}, {time}]"
 
 
 def live_view(session: SearchSession) -> Group:
@@ -88,18 +87,8 @@ def standing(session: SearchSession) -> str:
     best = next((record for record in ranked(records) if record.best), None)
     best_text = f"best {best.best.score:.4f} (trial {best.trial})" if best and best.best else "no score yet"
     counts = ", ".join(f"{number} {state}" for state, number in count.items())
-    time = f"{_clock(session.budget.elapsed_seconds)}{_eta_text(session)}"
+    time = f"{clock_text(session.budget.elapsed_seconds)}{_eta_text(session)}"
     return f"{counts} of {session.space.search.trials} · {best_text} · {time}"
-
-
-def eta_seconds(session: SearchSession) -> float | None:
-    """Estimate the time left from the trials that ended under this driver; None before the first has."""
-    ended = session.ended_here
-    if not ended:
-        return None
-    left = session.space.search.trials - sum(record.state != "running" for record in list(session.records.values()))
-    estimate = session.budget.elapsed_seconds / ended * max(0, left)
-    return min(estimate, session.budget.seconds_left)
 
 
 def leaderboard_table(rows: Sequence[Mapping[str, object]]) -> Table:
@@ -182,12 +171,6 @@ def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
 def _eta_text(session: SearchSession) -> str:
-    eta = eta_seconds(session)
-    return "" if eta is None else f", {_clock(eta)} left"
+    left = session.seconds_left
+    return "" if left is None else f", {clock_text(left)} left"

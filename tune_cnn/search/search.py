@@ -27,7 +27,10 @@ from tune_cnn.results.tables import write_csv
 from tune_cnn.search import runner
 from tune_cnn.search.check import check_folds, doubts
 from tune_cnn.search.conclusion import conclude
+from tune_cnn.search.cost import Images
 from tune_cnn.search.finals import FinalsSession
+from tune_cnn.search.forecast import Forecast
+from tune_cnn.search.known_times import known_times
 from tune_cnn.search.places import SearchPlaces
 from tune_cnn.search.screen import Screen
 from tune_cnn.search.session import SearchSession
@@ -64,7 +67,7 @@ def search(
         check_folds(space, data, seed=default.data.splits.seed)
         weights = {pair: _weights(pair, places) for pair in backbones}
         _claim(places.run, space, data, weights, command)
-        study = Study.open(places.run.study, space.search, defaults=space.defaults())
+        study = Study.open(places.run.study, space.search)
         session = SearchSession(
             space,
             study,
@@ -80,9 +83,12 @@ def search(
         write_csv(places.run.audit, FINDING_COLUMNS, (finding.row() for finding in audit.findings))
         for text in (*audit.facts, *doubts(space, data, audit)):
             screen.note(text)
-        finals = _run(session, study, places, screen)
+        counts = Images.of(data)
+        finals = _run(session, study, places, screen, counts)
         if session.spent:
             screen.lines({"finished": session.spent})
+        if told := session.estimate_text():
+            screen.lines({"estimate": told})
         conclude(session, finals, places, screen, task=default.task)
 
 
@@ -208,7 +214,9 @@ def device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
 
 
-def _run(session: SearchSession, study: Study, places: SearchPlaces, screen: Screen) -> FinalsSession | None:
+def _run(
+    session: SearchSession, study: Study, places: SearchPlaces, screen: Screen, counts: Images
+) -> FinalsSession | None:
     """Run what is left of the search, then of its finals; Ray is only started if anything is."""
     search = session.space.search
     finals = _finals(session, study, screen) if session.over else None
@@ -216,10 +224,10 @@ def _run(session: SearchSession, study: Study, places: SearchPlaces, screen: Scr
         return finals
     with runner.ray_running(places.address) as scratch:
         offered = runner.slots(search.per_trial, search.concurrent)
-        each = f"{offered.per_trial_cpus:g} CPUs and {offered.per_trial_gpus:g} GPUs"
-        there = f"{offered.cpus:g} CPUs and {offered.gpus:g} GPUs"
-        screen.lines({"running": f"{offered.concurrent} trials at a time, each on {each} of {there}"})
+        screen.lines({"running": offered.text})
         metric, cache = search.ranked_by, places.cache
+        measured = known_times(cache.folder, session.space, offered)
+        session.begin_forecast(Forecast(session.space, counts, slots=offered.concurrent, measured=measured))
         if not session.over:
             with screen.watching(session):
                 runner.run_jobs(session, offered, metric=metric, cache=cache, scratch=scratch)
@@ -238,7 +246,16 @@ def _finals(session: SearchSession, study: Study, screen: Screen) -> FinalsSessi
         return None
     study.note_finals_begun(session.space.search.trials, session.space.search.hours)
     records, budget = session.records.values(), session.budget
-    return FinalsSession(config, records, session.jobs, study, session.run, budget=budget, on_event=screen.note)
+    return FinalsSession(
+        config,
+        records,
+        session.jobs,
+        study,
+        session.run,
+        budget=budget,
+        on_event=screen.note,
+        forecast=session.forecast,
+    )
 
 
 def _tell_if_short(session: SearchSession, screen: Screen) -> None:

@@ -17,7 +17,9 @@ from tune_cnn.results.tables import write_csv
 from tune_cnn.search.alike import AlikeFailures
 from tune_cnn.search.asha import Asha
 from tune_cnn.search.budget import Budget
+from tune_cnn.search.estimate import Estimate
 from tune_cnn.search.finalists import finals_seconds
+from tune_cnn.search.forecast import Forecast, Moment
 from tune_cnn.search.jobs import Job, Jobs, table_values
 from tune_cnn.search.mismatch import mismatch
 from tune_cnn.search.shelf import Shelf
@@ -29,6 +31,8 @@ from tune_cnn.yaml_files import load_model, write_yaml
 # Tables are rewritten while the search runs, but never for more than this share of its time.
 _TABLE_TIME_SHARE = 0.05
 _SECONDS_BETWEEN_NOTES = 10.0
+# Trials of earlier drivers that a forecast begins with: their configs are files, and reading these takes time.
+_MOST_RECALLED = 30
 
 
 @dataclass
@@ -82,8 +86,6 @@ class SearchSession:
         self.space, self.run, self.data = space, run, data
         self.running: dict[int, Live] = {}
         self.records = {record.trial: record for record in study.records()}
-        self.ended_here = 0
-        """Trials that ended under this driver."""
         with_finals = space.search.finals is not None
         self.budget = Budget(
             space.search,
@@ -100,10 +102,22 @@ class SearchSession:
         self._tables_due = 0.0
         self._most_at_once = 1
         self._seconds_due = 0.0
+        self._estimate: Estimate | None = None
         self._replay()
         self._close_decided()
         self._abandoned = [record.trial for record in self.records.values() if record.state == "running"]
         self._shelve()
+
+    def begin_forecast(self, forecast: Forecast) -> None:
+        """Say from now on how long the search will still take; knows what earlier drivers were told."""
+        ended = [record for record in self.records.values() if record.epochs and record.state != "running"]
+        for record in ended[-_MOST_RECALLED:]:
+            config = self._config_of(record.trial)
+            for epoch in record.epochs:
+                forecast.on_epoch(record.trial, config, epoch)
+        self._estimate = Estimate(
+            forecast, self._study, self.space.search, self.budget, moment=self._moment, clock=self._clock
+        )
 
     # --- what a runner calls ----------------------------------------------------------------------------------------
 
@@ -114,6 +128,8 @@ class SearchSession:
         job = self._take_up(self._abandoned.pop(0)) if self._abandoned else self._draw()
         self.running[job.number] = Live(job, epochs=list(self.records[job.number].epochs))
         self._most_at_once = max(self._most_at_once, len(self.running))
+        if self._estimate:
+            self._estimate.on_begin(job.number)
         self._event(f"trial {job.number} begins")
         return job
 
@@ -148,6 +164,8 @@ class SearchSession:
         if known.get(epoch.epoch) != epoch:
             self._study.report(number, epoch, stop=live.stop_reason)
         self._update_record(number, facts=facts, peak_memory_mb=peak_memory_mb)
+        if self._estimate and epoch.epoch not in known:
+            self._estimate.on_epoch(number, live.job.config, epoch)
         self._note_seconds(force=False)
         self._shelf.show_best(self.records.values())
         return not live.stop_reason
@@ -159,7 +177,8 @@ class SearchSession:
             failure = "ended without an epoch"
         self._close(number, live.stop_reason, failure)
         del self.running[number]
-        self.ended_here += 1
+        if self._estimate:
+            self._estimate.on_end(number)
         record = self.records[number]
         self._alike.count(record.reason if record.state == "failed" else "")
         self._reserve()
@@ -167,6 +186,20 @@ class SearchSession:
         self._shelve()
         self.write_tables(force=not self.running)
         self._event(f"trial {number} {_ending(record)}")
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """What knows by now how long configurations take; None before `begin_forecast`."""
+        return self._estimate.forecast if self._estimate else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The estimate of what trials and finals will still take; None as long as there is nothing to go by."""
+        return self._estimate.seconds_left if self._estimate else None
+
+    def estimate_text(self) -> str:
+        """Say how far off the first estimate was; empty if there was none, or nothing was run."""
+        return self._estimate.text() if self._estimate else ""
 
     # --- views of the truth -----------------------------------------------------------------------------------------
 
@@ -263,6 +296,10 @@ class SearchSession:
         if live:
             changes["epochs"] = tuple(live.epochs)
         self.records[number] = replace(self.records[number], **changes)
+
+    def _moment(self) -> Moment:
+        running = {number: live.job.config for number, live in self.running.items()}
+        return Moment(list(self.records.values()), running, self.budget.whole_seconds_left)
 
     def _reserve(self) -> None:
         """Keep time for the finals, by what trials have taken so far."""

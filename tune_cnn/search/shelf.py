@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from tune_cnn.files import point_to
+from tune_cnn.results.best_model import bring_up_to_date
 from tune_cnn.results.leaderboard import ranked
 from tune_cnn.results.records import RunFolder, TrialRecord
 from tune_cnn.results.trial_files import delete_checkpoint, delete_weights
@@ -62,5 +63,6 @@ class Shelf:
                 delete_weights(self._run.trial(record.trial))
                 self._bare.add(record.trial)
             elif record.trial not in self._shelved:
+                bring_up_to_date(self._run.trial(record.trial))  # one that was stopped had no time for it
                 delete_checkpoint(self._run.trial(record.trial))
                 self._shelved.add(record.trial)

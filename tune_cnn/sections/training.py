@@ -100,6 +100,7 @@ class WarmUp(Section):
     """End the warm-up once this many epochs brought nothing better; null goes through all of `epochs`."""
 
 
+PrecisionName = Literal["auto", "float32", "half"]
 LossTerm = Literal["cross_entropy", "dice", "focal"]
 Loss = LossTerm | ListOf[LossTerm]
 
@@ -119,8 +120,12 @@ class TrainingConfig(Section):
     class_weights: Literal["none", "balanced"] = "none"
     """`balanced` weighs each class by the inverse of its images (or pixels) in training; Dice does so by itself."""
     label_smoothing: Share = 0.0
-    amp: bool = True
-    """Automatic mixed precision; on GPUs only."""
+    views: int | None = Field(default=None, ge=1)
+    """How often each training image is augmented: epochs go round so many views of it, which all trials share, and
+    fewer cost less. Null draws a new one every epoch."""
+    precision: PrecisionName = "auto"
+    """`half`: automatic mixed precision, in bfloat16, or in float16 where a GPU has no units for that. `auto`: float32
+    on CPUs, and on GPUs what a short probe finds clearly faster. Scores are always had in float32."""
 
     @property
     def loss_terms(self) -> tuple[LossTerm, ...]:

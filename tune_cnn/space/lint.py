@@ -73,6 +73,7 @@ _TOGETHER = (
     "training.schedule",
     "training.stop_patience_epochs",
     "training.warm_up",
+    "training.views",
 )
 
 
@@ -259,12 +260,32 @@ def _frozen_random_weights(case: _Case) -> _Finding | None:
     )
 
 
-def _amp_without_gpu(case: _Case) -> _Finding | None:
-    if "training.amp" not in case.searched or case.search.per_trial.gpus != 0:
+def _precision_on_cpus(case: _Case) -> _Finding | None:
+    if "training.precision" not in case.searched or case.search.per_trial.gpus != 0:
         return None
     return 0, (
-        "training.amp is searched, but search.per_trial.gpus is 0: mixed precision is for GPUs only, and amp changes "
-        "nothing; write amp: false"
+        "training.precision is searched, but search.per_trial.gpus is 0: on CPUs auto is float32, and half is another "
+        "way to about the same scores; write precision: float32"
+    )
+
+
+def _views_never_seen(case: _Case) -> _Finding | None:
+    views, epochs = case.config.training.views, case.config.training.epochs
+    if views is None or views <= epochs or case.config.augment == "none":
+        return None
+    return views - epochs, (
+        f"training.views {views} is more than training.epochs {epochs}: every epoch sees a new view, as with null; "
+        f"write views: {epochs} at most, or null"
+    )
+
+
+def _views_without_augmentation(case: _Case) -> _Finding | None:
+    views, searched = case.config.training.views, case.searched
+    if views is None or case.config.augment != "none" or ("augment" in searched and "training.views" not in searched):
+        return None
+    return 0, (
+        f"training.views is {views}, but augment {'may be' if 'augment' in searched else 'is'} none: without "
+        "augmentation there is one view; write views: null, or a policy such as augment: light"
     )
 
 
@@ -293,7 +314,9 @@ _RULES: dict[str, Callable[[_Case], _Finding | None]] = {
     "stop-after-end": _stop_after_end,
     "batch-norm-without-hidden": _batch_norm_without_hidden,
     "frozen-random-weights": _frozen_random_weights,
-    "amp-without-gpu": _amp_without_gpu,
+    "views-never-seen": _views_never_seen,
+    "views-without-augmentation": _views_without_augmentation,
+    "precision-on-cpus": _precision_on_cpus,
     "batch-larger-than-train": _batch_larger_than_train,
 }
 
@@ -314,7 +337,7 @@ def _doubts_of_the_whole(space: Space, val_images: int | None) -> Iterator[LintW
             f"and smaller differences between trials mean nothing; hold back {FEWEST_VAL_IMAGES} or more",
         )
     search = space.search
-    if space.parameters and search.sampler == "tpe" and search.trials <= search.random_trials:
+    if space.parameters and search.sampler != "random" and search.trials <= search.random_trials:
         yield LintWarning(
             "sampler-never-learns",
             f"search.trials {search.trials} is not above search.random_trials {search.random_trials}: every trial is "

@@ -1,25 +1,31 @@
-"""Checkpoints: tensors in safetensors, everything else in JSON, a digest over both, whole or not at all."""
+"""Checkpoints: tensors in safetensors, everything else in JSON, a digest over both, whole or not at all.
+
+Frozen units are left out: a resumed trial builds them again, from the file of weights or from its seed, and a digest
+tells whether they came out the same. The tensors of the best epoch stay beside those of the last.
+"""
 
 import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor, nn, optim
+from torch import Tensor, optim
 
 from tune_cnn.errors import StoreError
 from tune_cnn.files import write_whole
+from tune_cnn.models.network import Network
+from tune_cnn.models.units import units_of
+from tune_cnn.results.best_model import BEST, MOVING, STATE, BestEpoch, DamagedModelError, read_sound, tensors_name
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
-_TENSORS = "state.safetensors"
-_PLAIN = "state.json"
+FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -28,87 +34,152 @@ class Checkpoint:
 
     epoch: int
     model: Mapping[str, Tensor]
+    """All but the frozen units."""
+    frozen_units: int
+    frozen_sha256: str
+    """Of the tensors of the frozen units."""
     optimizer: Mapping[str, Any]
     schedule: Mapping[str, Any]
     stopping: Mapping[str, Any]
     phase: Mapping[str, Any]
     """Its name and first epoch: a warm-up may have ended early."""
     history: list[dict[str, Any]]
-    scaler: Mapping[str, Any]
-    """How far the gradients of half precision are scaled; empty where they are not."""
+    step: Mapping[str, Any]
+    """How steps are made: in which precision, in how small micro-batches, gradients scaled how far."""
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint. The JSON is written last and names the digest of the tensors it belongs to.
+def moving_state(model: Network) -> dict[str, Tensor]:
+    """Copy to the CPU what of a model can have moved: all but its frozen units."""
+    still = _of_frozen_units(model, model.frozen_units)
+    state = model.state_dict(keep_vars=True).items()
+    return {name: each.detach().to("cpu", copy=True).contiguous() for name, each in state if id(each) not in still}
 
-    The tensors' file is named by its digest, so that a kill between the two leaves the older pair readable.
+
+def frozen_digest(model: Network, units: int) -> str:
+    """Give a digest of the names and values of the first `units` units, frozen or not."""
+    still, digest = _of_frozen_units(model, units), hashlib.sha256()
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) in still:
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def _of_frozen_units(model: Network, units: int) -> frozenset[int]:
+    modules = [module for _, module in units_of(model.trunk)[:units]]
+    return frozenset(id(each) for module in modules for each in (*module.parameters(), *module.buffers()))
+
+
+def save_checkpoint(
+    folder: Path, checkpoint: Checkpoint, best: BestEpoch | None, *, durable: bool = True
+) -> BestEpoch | None:
+    """Write a checkpoint. The JSON is written last and names the files of tensors it belongs to.
+
+    These are named by their digest, so that a kill between the two leaves the older files readable.
+
+    Args:
+        folder: which may hold an older checkpoint of the training; of that, what `best` names is left.
+        checkpoint: the state.
+        best: the best epoch so far, without a file if it is this one; None if no epoch has had a score.
+        durable: whether to wait until the disk has it. A power cut may damage one that it has not, and then the trial
+            begins anew.
+
+    Returns:
+        The best epoch, and the file that holds its tensors.
     """
     tensors, plain = _split(checkpoint.optimizer)
-    tensors |= {f"model/{name}": tensor for name, tensor in checkpoint.model.items()}
+    tensors |= {f"{MOVING}{name}": tensor for name, tensor in checkpoint.model.items()}
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
-    digest = hashlib.sha256(data).hexdigest()
-    name = f"{digest[:16]}.{_TENSORS}"
+    name = tensors_name(checkpoint.epoch, data)
+    if best is not None and not best.tensors:
+        best = replace(best, tensors=name)
     body = {
         "format": FORMAT,
         "epoch": checkpoint.epoch,
         "tensors": name,
-        "sha256": digest,
+        BEST: None if best is None else asdict(best),
+        "frozen_units": checkpoint.frozen_units,
+        "frozen_sha256": checkpoint.frozen_sha256,
         "optimizer": plain,
         "schedule": dict(checkpoint.schedule),
         "stopping": dict(checkpoint.stopping),
         "phase": dict(checkpoint.phase),
         "history": checkpoint.history,
-        "scaler": dict(checkpoint.scaler),
+        "step": dict(checkpoint.step),
     }
-    write_whole(folder / name, data)
-    write_whole(folder / _PLAIN, json.dumps(body))
-    for old in folder.glob(f"*.{_TENSORS}"):
-        if old.name != name:
+    write_whole(folder / name, data, durable=durable)
+    write_whole(folder / STATE, json.dumps(body), durable=durable)
+    named = {name, best.tensors if best is not None else name}
+    for old in folder.glob("*.safetensors"):
+        if old.name not in named:
             old.unlink()
+    return best
 
 
-def load_checkpoint(folder: Path) -> Checkpoint | None:
-    """Read a checkpoint; None if the folder holds none.
+def load_checkpoint(folder: Path, model: Network) -> tuple[Checkpoint, BestEpoch | None] | None:
+    """Read a checkpoint, and its best epoch; None if the folder holds none.
 
-    None too, with a warning, if it is damaged: the trial then begins anew, and comes the same way again.
+    None too, with a warning, if it is damaged, was written by another version, or was begun on other frozen weights
+    than those of `model`: the trial then begins anew, and comes the same way again if its weights are the same.
 
     Raises:
         StoreError: what is there cannot be read just now.
     """
-    plain = folder / _PLAIN
+    plain = folder / STATE
     if not plain.exists():
         return None
     try:
-        return _read(folder, json.loads(plain.read_bytes()))
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        checkpoint, best = _read(folder, json.loads(plain.read_bytes()))
+    except (
+        FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, SafetensorError, DamagedModelError,
+    ) as error:  # fmt: skip
         log.warning("%s: the checkpoint is damaged (%s); the trial begins anew", folder, error)
         return None
     except OSError as error:
         raise StoreError(f"{folder}: the checkpoint cannot be read: {error}") from error
+    if checkpoint.frozen_sha256 != frozen_digest(model, checkpoint.frozen_units):
+        log.warning("%s: the frozen weights are not those of the checkpoint; the trial begins anew", folder)
+        return None
+    return checkpoint, best
 
 
-def _read(folder: Path, body: Mapping[str, Any]) -> Checkpoint:
-    name = Path(body["tensors"]).name  # a foreign file cannot name one outside its folder
-    data = (folder / name).read_bytes()
-    if hashlib.sha256(data).hexdigest() != body["sha256"]:
-        raise ValueError(f"the SHA-256 of {name} is not the one in {_PLAIN}")
-    tensors = load(data)
-    return Checkpoint(
+def _read(folder: Path, body: Mapping[str, Any]) -> tuple[Checkpoint, BestEpoch | None]:
+    if body["format"] != FORMAT:
+        raise DamagedModelError(f"format {body['format']}, but this version of tune-cnn reads {FORMAT}")
+    best = None if body[BEST] is None else BestEpoch(**body[BEST])
+    if best is not None:
+        read_sound(folder / Path(best.tensors).name)
+    tensors = load(read_sound(folder / Path(body["tensors"]).name))  # a foreign file cannot name one outside its folder
+    checkpoint = Checkpoint(
         epoch=body["epoch"],
-        model={key.removeprefix("model/"): value for key, value in tensors.items() if key.startswith("model/")},
+        model={key.removeprefix(MOVING): value for key, value in tensors.items() if key.startswith(MOVING)},
+        frozen_units=body["frozen_units"],
+        frozen_sha256=body["frozen_sha256"],
         optimizer=_join(tensors, body["optimizer"]),
         schedule=body["schedule"],
         stopping=body["stopping"],
         phase=body["phase"],
         history=body["history"],
-        scaler=body["scaler"],
+        step=body["step"],
     )
+    return checkpoint, best
 
 
-def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: optim.Optimizer) -> None:
-    """Put the state of a checkpoint into a model and an optimiser of the same shape."""
-    model.load_state_dict(dict(checkpoint.model))
+def restore(checkpoint: Checkpoint, model: Network, optimizer: optim.Optimizer) -> None:
+    """Put the state of a checkpoint into a model and an optimiser of the same shape; frozen units stay as they are."""
+    restore_model(checkpoint, model)
     optimizer.load_state_dict(dict(checkpoint.optimizer))
+    # Fused optimisers go through weights and state in the order in which they lie in memory, on a CPU without a look
+    # at it; files hold everything contiguous.
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def restore_model(checkpoint: Checkpoint, model: Network) -> None:
+    """Put what had moved into a model of the same shape; frozen units stay as they are."""
+    model.load_state_dict({**model.state_dict(), **checkpoint.model})
 
 
 def _split(optimizer: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:

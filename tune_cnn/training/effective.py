@@ -10,7 +10,7 @@ from torch import nn, optim
 from torch.optim import lr_scheduler
 
 from tune_cnn.config import TrialConfig
-from tune_cnn.data.augment import Augmenter, build_policy
+from tune_cnn.data.augment import build_policy
 from tune_cnn.models.custom import ConvBlock
 from tune_cnn.models.network import Network
 from tune_cnn.models.units import units_of
@@ -32,7 +32,7 @@ def read_back(training: Training | LinearBaseline, asked: TrialConfig) -> dict[s
     """
     model = training.model
     layers = _layers(model.trunk)
-    live: Live = {"image.px": int(training.train.images[:1].shape[1]), **model.live_settings()}
+    live: Live = {"image.px": training.val.sample(1).shape[-1], **model.live_settings()}
     observed = {
         "frozen_units": _frozen_units(model),
         "units": len(model.units),
@@ -41,16 +41,22 @@ def read_back(training: Training | LinearBaseline, asked: TrialConfig) -> dict[s
         "head_convolutions": [block.describe() for block in _layers(model) if block not in layers],
         "batch_norm": vars(model.batch_norm_modes()),
         "dropout": list(model.dropout()),
+        "features_cached_after": training.feeds.train.place(),
     }
     if isinstance(training, LinearBaseline):
         return {"live": {**live, **training.live()}, "observed": observed | {"phase": FIT, "transforms": []}}
-    augmenter = getattr(training.augment, "__self__", None)  # the policy whose `view` the batches call
-    transforms = augmenter.describe() if isinstance(augmenter, Augmenter) else []
+    transforms = training.train.views.augmenter.describe()
     rates = [float(group["lr"]) for group in training.optimizer.param_groups]
     phase = _warm_up(training) if training.phase.is_warm_up else _training_proper(training)
     return {
         "live": {**live, **_batches(training), **phase, "augment": _policy(transforms, asked)},
-        "observed": observed | {"phase": training.phase.name, "learning_rates": rates, "transforms": transforms},
+        "observed": observed
+        | {
+            "phase": training.phase.name,
+            "learning_rates": rates,
+            "transforms": transforms,
+            "precision": str(training.step.precision),
+        },
     }
 
 
@@ -97,11 +103,20 @@ def _training_proper(training: Training) -> Live:
 def _batches(training: Training) -> Live:
     loss = training.objective.train_loss
     return {
-        "training.batch_size": training.train.batch_size,
+        "training.batch_size": training.train.plain.batch_size,
+        "training.views": training.train.views.views,
+        **_precision(training),
         "training.loss": list(loss.terms) if isinstance(training.config.loss, tuple) else "".join(loss.terms),
         "training.label_smoothing": float(loss.label_smoothing),
         "training.class_weights": "none" if loss.weight is None else "balanced",
     }
+
+
+def _precision(training: Training) -> Live:
+    """What was asked for is read back from what is at work; of `auto` anything is right, and `observed` says what."""
+    if training.config.precision == "auto":
+        return {}
+    return {"training.precision": "float32" if training.step.precision.dtype == "float32" else "half"}
 
 
 def _optimizer(optimizer: optim.Optimizer, *, units_train: bool) -> Live:

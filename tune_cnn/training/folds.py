@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tune_cnn.results.best_model import BestEpoch
 from tune_cnn.results.records import EpochRecord
 from tune_cnn.training.baseline import LinearBaseline
-from tune_cnn.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tune_cnn.training.checkpoint import load_checkpoint, save_checkpoint
 from tune_cnn.training.loop import Epoch, Training, evaluate
 from tune_cnn.training.plan import WARM_UP, EarlyStopping
 
@@ -32,6 +33,7 @@ class Run:
         """
         self.trainings = tuple(trainings)
         self._patience = stop_patience_epochs
+        self._best: BestEpoch | None = None
 
     @property
     def first(self) -> AnyTraining:
@@ -66,19 +68,30 @@ class Run:
             counts = sum((part.val_confusion for part in known[1:]), known[0].val_confusion)
             yield Epoch(record, counts, self._take_in(stopping, record))
 
-    def save(self, folder: Path) -> None:
-        """Write the state after the last epoch. A kill may leave folds one epoch apart; `epochs` evens them out."""
-        for place, training in zip(self._places(folder), self.trainings, strict=True):
-            save_checkpoint(place, training.checkpoint())
+    def save(self, folder: Path, epoch: Epoch, *, durable: bool = True) -> None:
+        """Write the state after an epoch, the last one. A kill may leave folds one apart; `epochs` evens them out.
+
+        The first fold, whose model is kept, tells which epoch is the best. It comes last: what it tells holds for all.
+        """
+        if epoch.is_best:
+            number = epoch.record.epoch
+            self._best = BestEpoch(number, self.first.history[number - 1].score, epoch.val_confusion.tolist())
+        first, *others = zip(self._places(folder), self.trainings, strict=True)
+        for place, training in others:
+            save_checkpoint(place, training.checkpoint(), None, durable=durable)
+        place, training = first
+        self._best = save_checkpoint(place, training.checkpoint(), self._best, durable=durable)
 
     def load(self, folder: Path) -> bool:
         """Go on from what `save` wrote; False if there is none for every fold, and the trainings begin anew."""
-        found = [load_checkpoint(place) for place in self._places(folder)]
-        checkpoints: list[Checkpoint] = [one for one in found if one is not None]
-        if len(checkpoints) < len(self.trainings):
+        places = zip(self._places(folder), self.trainings, strict=True)
+        found = [load_checkpoint(place, training.model) for place, training in places]
+        known = [one for one in found if one is not None]
+        if len(known) < len(self.trainings):
             return False
-        for training, checkpoint in zip(self.trainings, checkpoints, strict=True):
+        for training, (checkpoint, _best) in zip(self.trainings, known, strict=True):
             training.resume(checkpoint)
+        _, self._best = known[0]
         return True
 
     def _take_in(self, stopping: EarlyStopping, record: EpochRecord) -> bool:
@@ -112,6 +125,7 @@ def mean_record(records: Sequence[EpochRecord]) -> EpochRecord:
     if len(records) == 1:
         return records[0]
     first = records[0]
+    micro = [record.micro_batch_size for record in records if record.micro_batch_size is not None]
     times = [record.ms_per_image for record in records if record.ms_per_image is not None]
     return EpochRecord(
         epoch=first.epoch,
@@ -122,6 +136,7 @@ def mean_record(records: Sequence[EpochRecord]) -> EpochRecord:
         score=statistics.fmean(record.score for record in records),
         scores=_mean_scores([record.scores for record in records]),
         ms_per_image=min(times, default=None),
+        micro_batch_size=min(micro, default=None),
     )
 
 

@@ -3,23 +3,27 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, optim
 
 from tune_cnn.errors import DivergedError
 from tune_cnn.models.network import Network
-from tune_cnn.models.saved import cpu_copy
 from tune_cnn.results.records import EpochRecord
 from tune_cnn.results.scores import Counts
 from tune_cnn.sections.training import TrainingConfig
-from tune_cnn.training.batches import Augment, Batches, seed_of
-from tune_cnn.training.checkpoint import Checkpoint, restore
+from tune_cnn.seeds import seed_of
+from tune_cnn.training.batches import Batches, TrainBatches
+from tune_cnn.training.checkpoint import Checkpoint, frozen_digest, moving_state, restore
+from tune_cnn.training.feed import FeatureUse, Feeds
+from tune_cnn.training.micro_batches import Inputs, MicroBatches, split
 from tune_cnn.training.objective import Counter, Objective
 from tune_cnn.training.plan import EarlyStopping, Phase, phase_at, plan_phases, train_phase
+from tune_cnn.training.precision import FULL, Precision
 from tune_cnn.training.schedule import LearningRate, build_optimizer, parameter_groups
+from tune_cnn.training.step import TrainStep
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,8 @@ class Training:
     model: Network
     frozen_units: int
     """How many units stand still once the warm-up is over."""
-    train: Batches
+    train: TrainBatches
     val: Batches
-    augment: Augment | None
     objective: Objective
     config: TrainingConfig
     seed: int
@@ -55,26 +58,28 @@ class Training:
     """From an epoch's scores to what is ranked; higher is better."""
     stops_itself: bool = True
     """Whether its patience ends the training proper; one fold of several goes on until their mean ends all."""
+    precision: Precision = FULL
+    """Of training; scores are had in full precision."""
+    features: FeatureUse | None = None
+    """Where to cache what the frozen units give; None runs them in every epoch."""
     on_phase: Callable[["Training"], None] = _nobody_watches
     """Told when a phase begins, before its first step; of a resumed one too, before its state is put back."""
     history: list[EpochRecord] = field(default_factory=list)
     optimizer: optim.Optimizer = field(init=False)
     learning_rate: LearningRate = field(init=False)
     phase: Phase = field(init=False)
+    feeds: Feeds = field(init=False)
+    """What the network, or what trains of it, is fed with in this phase."""
     stopping: EarlyStopping = field(init=False)
-    scaler: torch.amp.GradScaler = field(init=False)
-    """Keeps small gradients of half precision from vanishing; idle where full precision or bfloat16 is used."""
+    step: TrainStep = field(init=False)
+    _frozen_sha256: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.stopping = EarlyStopping(self.config.stop_patience_epochs)
-        self.scaler = torch.amp.GradScaler(self.train.device.type, enabled=self._amp_dtype is torch.float16)
+        self.precision.place(self.model)
+        self.step = TrainStep(self.objective.train_loss, self.precision, self.train.device)
+        self._validation = MicroBatches(purpose="validation")
         self.begin(plan_phases(self.config)[0])
-
-    @property
-    def _amp_dtype(self) -> torch.dtype | None:
-        if not self.config.amp or self.train.device.type != "cuda":
-            return None
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
     def epochs(self) -> Iterator[Epoch]:
         """Train and yield epoch by epoch, from the first or from where `resume` left off.
@@ -95,29 +100,33 @@ class Training:
         """Give the whole state after the last epoch."""
         return Checkpoint(
             epoch=len(self.history),
-            model=cpu_copy(self.model),
+            model=moving_state(self.model),
+            frozen_units=self.model.frozen_units,
+            frozen_sha256=self._frozen_sha256,
             optimizer=self.optimizer.state_dict(),
             schedule=self.learning_rate.state(),
             stopping=self.stopping.state(),
             phase={"name": self.phase.name, "first_epoch": self.phase.first_epoch},
             history=[record.as_json() for record in self.history],
-            scaler=self.scaler.state_dict(),
+            step=self.step.state(),
         )
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on after the epoch of `checkpoint`, as if nothing had happened."""
+        self.step.restore(checkpoint.step)
+        self.step.precision.place(self.model)
         self.begin(phase_at(self.config, **checkpoint.phase))
         restore(checkpoint, self.model, self.optimizer)
+        self.feeds = Feeds.of(self.model, self.val, self.features, self.step.precision)
         self.learning_rate.restore(dict(checkpoint.schedule))
         self.stopping.restore(checkpoint.stopping)
-        if checkpoint.scaler:  # an idle one has no state, and a waking one takes none from it
-            self.scaler.load_state_dict(dict(checkpoint.scaler))
         self.history = [EpochRecord.from_json(record) for record in checkpoint.history]
 
     def begin(self, phase: Phase) -> None:
         """Freeze what the phase freezes, and give what is left an optimiser and a schedule of its own."""
         self.phase = phase
         self.model.freeze_to(len(self.model.units) if phase.backbone_frozen else self.frozen_units)
+        self._frozen_sha256 = frozen_digest(self.model, self.model.frozen_units)  # it stands still: once is enough
         groups = parameter_groups(
             self.model.trainable_parts(), lr=phase.lr, layer_decay=self.config.optimizer.layer_decay
         )
@@ -126,6 +135,7 @@ class Training:
             phase.schedule, self.optimizer, epochs=phase.epochs, steps_per_epoch=len(self.train)
         )
         self.stopping.begin(phase.stop_patience_epochs)
+        self.feeds = Feeds.of(self.model, self.val, self.features, self.step.precision)
         self.on_phase(self)
 
     def _epoch(self, epoch: int) -> Epoch:
@@ -134,11 +144,12 @@ class Training:
         torch.manual_seed(seed_of("epoch", self.seed, epoch))
         lr = self.learning_rate.lr
         train_scores = self._train_pass(epoch)
+        fed = self.feeds.val.of(self.val)
         began = time.perf_counter()
-        val = evaluate(self.model, self.val, self.objective)
+        val = evaluate(fed.network, fed.batches, self.objective, self._validation)
         scores = {f"train_{name}": value for name, value in train_scores.items()}
         scores |= {f"val_{name}": value for name, value in val.scores().items()}
-        ms_per_image = round(1000 * (time.perf_counter() - began) / len(self.val.labels), 4)
+        per_image = (time.perf_counter() - began) / len(self.val.labels) + fed.spared_seconds
         if not math.isfinite(scores["train_loss"]) or not math.isfinite(scores["val_loss"]):
             raise DivergedError(
                 f"epoch {epoch}: train_loss {scores['train_loss']:g}, val_loss {scores['val_loss']:g} "
@@ -156,44 +167,54 @@ class Training:
             frozen_units=self.model.frozen_units,
             score=score,
             scores=scores,
-            ms_per_image=ms_per_image,
+            ms_per_image=round(1000 * per_image, 4),
+            micro_batch_size=self.step.micro.size,
         )
         self.history.append(record)
         return Epoch(record, val.confusion(), is_best)
 
     def _train_pass(self, epoch: int) -> dict[str, float]:
-        self.model.train()  # frozen units stay in eval mode: the model sees to it
+        fed = self.feeds.train.of(self.train.of(epoch))
+        fed.network.train()  # frozen units stay in eval mode: the network sees to it
+        self.step.begin(fed.network, self.optimizer)
         counter = self.objective.counter(self.train.device)
-        loss_function = self.objective.train_loss.to(self.train.device)
-        for images, labels in self.train.shuffled(self.seed, epoch, self.augment):
-            self.optimizer.zero_grad(set_to_none=True)
-            with autocast(self.train.device, self._amp_dtype):
-                logits: Tensor = self.model(images)
-                loss: Tensor = loss_function(logits, labels)
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
+        for inputs, targets in fed.batches.shuffled(self.seed, epoch):
+            predicted, loss = self.step(inputs, targets)
             self.learning_rate.after_step()
-            counter.add(logits, labels, loss)
+            counter.add(predicted, targets, loss)
         return counter.scores()
 
 
 @torch.inference_mode()
-def evaluate(model: Network, batches: Batches, objective: Objective) -> Counter:
+def evaluate(model: Network, batches: Batches, objective: Objective, micro: MicroBatches | None = None) -> Counter:
     """Run a split through the model in eval mode and count. Leaves the model in eval mode.
 
     Always in full precision: what a trial reports is what the saved model gives again.
+
+    Args:
+        model: asked about the images.
+        batches: the split.
+        objective: what is counted.
+        micro: remembers, from one call to the next, of how many images at once memory has run out; None begins anew.
+
+    Raises:
+        TrialError: memory does not suffice for a single image.
     """
     model.eval()
     counter = objective.counter(batches.device)
-    for images, labels in batches.in_order():
-        logits = model(images)
-        counter.add(logits, labels, objective.val_loss(logits, labels))
+    micro = micro or MicroBatches(purpose="validation")
+    for inputs, targets in batches.in_order():
+        for answer in micro.fit(len(targets), partial(_answers, model, objective, inputs, targets)):
+            counter.add(*answer)
     return counter
 
 
-@contextmanager
-def autocast(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
-    """Compute in `dtype` where that is safe; None computes in full precision."""
-    with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
-        yield
+def _answers(
+    model: Network, objective: Objective, inputs: Inputs, targets: Tensor, parts: int
+) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Give predicted and true class ids and the mean loss of each part of a batch."""
+    found = []
+    for piece, truth in zip(split(inputs, parts), targets.tensor_split(parts), strict=True):
+        logits: Tensor = model(piece)
+        found.append((logits.argmax(dim=1), truth, objective.val_loss(logits, truth)))
+    return found

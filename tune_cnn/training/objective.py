@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from tune_cnn.config import Task
 from tune_cnn.results.scores import Counts, segmentation_scores, split_scores
@@ -13,6 +12,8 @@ from tune_cnn.sections.data import IGNORED_ID
 from tune_cnn.sections.training import TrainingConfig
 from tune_cnn.training.losses import TrainLoss, cross_entropy
 
+_MOST_CELLS = 2**16
+"""Of the counts of one batch."""
 ScoresOf = Callable[[Counts], dict[str, float]]
 
 
@@ -35,31 +36,43 @@ class Objective:
 
     def counter(self, device: torch.device) -> "Counter":
         """Give an empty counter that lives on `device`."""
-        ignored = self.train_loss.ignored_id
-        confusion = MulticlassConfusionMatrix(num_classes=self.classes, ignore_index=ignored, validate_args=False)
-        return Counter(confusion.to(device), self.scores_of, ignored)
+        return Counter(self.classes, self.scores_of, self.train_loss.ignored_id, device)
 
 
 class Counter:
-    """Confusion counts and loss of one pass; stays on the device until it is read, once, at the end."""
+    """Confusion counts and loss of one pass; stays on the device until it is read, once, at the end.
 
-    def __init__(self, confusion: MulticlassConfusionMatrix, scores_of: ScoresOf, ignored_id: int | None) -> None:
-        self._confusion = confusion
+    Adding asks the device for nothing, so that it need not be waited for: no bincount, no selection by a mask.
+    """
+
+    def __init__(self, classes: int, scores_of: ScoresOf, ignored_id: int | None, device: torch.device) -> None:
+        self._classes = classes
         self._scores_of = scores_of
         self._ignored_id = ignored_id
-        self._loss_sum = torch.zeros((), dtype=torch.float64, device=confusion.device)
-        self._counted = torch.zeros((), dtype=torch.int64, device=confusion.device)
+        self._cells = torch.zeros(classes**2, dtype=torch.int64, device=device)
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self._counted = torch.zeros((), dtype=torch.int64, device=device)
 
-    def add(self, logits: Tensor, target: Tensor, loss: Tensor) -> None:
-        """Take in a batch: (B, C, ...) logits, (B, ...) class ids, the mean loss of those that count."""
-        self._confusion.update(logits.detach(), target)
-        counted = target.numel() if self._ignored_id is None else (target != self._ignored_id).sum()
+    def add(self, predicted: Tensor, target: Tensor, loss: Tensor) -> None:
+        """Take in a batch: (B, ...) predicted and true class ids, the mean loss of those that count, a scalar."""
+        counts = torch.ones_like(target, dtype=torch.bool) if self._ignored_id is None else target != self._ignored_id
+        self._cells += self._tally((target * self._classes + predicted).where(counts, 0), counts)
+        counted = counts.sum()
         self._loss_sum += loss.detach().double() * counted
         self._counted += counted
 
+    def _tally(self, cells: Tensor, counts: Tensor) -> Tensor:
+        """Count how often each cell occurs in (B, ...) `cells` where `counts` is true: (C * C,)."""
+        width, size = cells.shape[-1], len(self._cells)
+        # Columns count each for themselves: else all threads of a GPU would queue for a handful of cells.
+        columns = max(1, min(width, _MOST_CELLS // size))
+        places = cells + torch.arange(width, device=cells.device) % columns * size
+        apart = torch.zeros(columns * size, dtype=torch.int64, device=cells.device)
+        return apart.scatter_add_(0, places.flatten(), counts.flatten().long()).view(columns, size).sum(0)
+
     def confusion(self) -> Counts:
         """Give the (C, C) counts, rows true, columns predicted."""
-        counts: Counts = self._confusion.compute().cpu().numpy().astype("int64")
+        counts: Counts = self._cells.view(self._classes, self._classes).to("cpu", copy=True).numpy()
         return counts
 
     def scores(self) -> dict[str, float]:

@@ -1,0 +1,145 @@
+"""Bring a trial's best model up to its best epoch, from files alone: no network is built, no torch is imported.
+
+Writing the whole model at each epoch that is better than those before would take longer than many an epoch. So a
+checkpoint holds only what can have moved, at the last epoch and at the best one, and `best` may lag behind. What stands
+still is the same in every epoch: it comes from the model that lies in `best` already.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from tune_cnn.files import sync_all
+from tune_cnn.results.confusion import write_confusion
+from tune_cnn.results.records import TrialFolder
+from tune_cnn.results.trial_files import new_best
+
+log = logging.getLogger(__name__)
+
+STATE = "state.json"
+"""The part of a checkpoint that is no tensors; what it says of the best epoch stands under BEST."""
+BEST = "best"
+MOVING = "model/"
+"""What the names of the model's tensors begin with in a checkpoint."""
+WEIGHTS, CARD, CONFIG = "model.safetensors", "model.json", "config.yaml"
+"""The files of a model folder."""
+Tensors = dict[str, NDArray[Any]]
+
+
+class DamagedModelError(Exception):
+    """A file of a model or a checkpoint is not as it was written; the text says which, in half a line."""
+
+
+@dataclass(frozen=True)
+class BestEpoch:
+    """The best epoch so far, as a checkpoint tells of it."""
+
+    epoch: int
+    score: float
+    val_confusion: list[list[int]]
+    """(C, C) counts, rows true, columns predicted."""
+    tensors: str = ""
+    """The file beside the checkpoint that holds what had moved by then; empty for the checkpoint's own."""
+
+
+def tensors_name(epoch: int, data: bytes) -> str:
+    """Name a file of tensors by its epoch and the digest of its content."""
+    return f"{epoch:05d}-{hashlib.sha256(data).hexdigest()[:32]}.safetensors"
+
+
+def read_sound(file: Path) -> bytes:
+    """Read a file that `tensors_name` has named.
+
+    Raises:
+        DamagedModelError: its content is not the one it was named for.
+        FileNotFoundError: it is gone.
+    """
+    data = file.read_bytes()
+    if tensors_name(0, data).partition("-")[2] != file.name.partition("-")[2]:
+        raise DamagedModelError(f"the content of {file.name} is not what it was named for")
+    return data
+
+
+def has_sound_best(folder: TrialFolder) -> bool:
+    """Whether there is a best model, every byte of it as it was written."""
+    try:
+        _whole(folder.best.resolve())
+    except (OSError, ValueError, KeyError, TypeError, DamagedModelError):
+        return False
+    return True
+
+
+def bring_up_to_date(folder: TrialFolder) -> None:
+    """Let `best` hold the best epoch that the checkpoint tells of, whole and on the disk.
+
+    Nothing to do without a checkpoint, a best epoch or a model. Where one of them is damaged, the model stays the one
+    it is, and the log says so.
+
+    Raises:
+        OSError: the disk is full or cannot be written.
+    """
+    there = folder.best.resolve()
+    if not (there / CARD).is_file():
+        return
+    try:
+        found = _best_epoch(folder)
+        whole = None if found is None else _brought_up(there, *found)
+    except (FileNotFoundError, ValueError, KeyError, TypeError, SafetensorError, DamagedModelError) as error:
+        log.warning("%s: stays at an earlier epoch (%s)", folder.best, error)
+        return
+    if whole is None:
+        sync_all(there)
+        return
+    tensors, card, best = whole
+    with new_best(folder, best.epoch) as part:
+        write_model(part, save(tensors), card)
+        shutil.copyfile(there / CONFIG, part / CONFIG)
+        counts = np.array(best.val_confusion, np.int64)
+        write_confusion(part, "val", counts, card["classes"], task=card["task"], durable=False)
+
+
+def write_model(part: Path, weights: bytes, card: Mapping[str, Any]) -> None:
+    """Write a model's weights, and its card with their digest, into a folder that nobody reads yet."""
+    body = {**card, "sha256": hashlib.sha256(weights).hexdigest()}
+    (part / WEIGHTS).write_bytes(weights)
+    (part / CARD).write_text(json.dumps(body, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _best_epoch(folder: TrialFolder) -> tuple[Path, BestEpoch] | None:
+    """Find the checkpoint of the training whose model is kept, of folds the first one's, and its best epoch."""
+    for place in (folder.last, folder.last / "fold-1"):
+        if (place / STATE).is_file():
+            body = json.loads((place / STATE).read_bytes())[BEST]
+            return None if body is None else (place, BestEpoch(**body))
+    return None
+
+
+def _brought_up(there: Path, place: Path, best: BestEpoch) -> tuple[Tensors, dict[str, Any], BestEpoch] | None:
+    """Give the tensors and the card of the best epoch; None if they are the ones that are there."""
+    card = json.loads((there / CARD).read_bytes())
+    if (card["epoch"], card["score"]) == (best.epoch, best.score):
+        return None
+    tensors = _whole(there)
+    for name, tensor in load(read_sound(place / best.tensors)).items():
+        if name.startswith(MOVING):
+            tensors[name.removeprefix(MOVING)] = tensor
+    return tensors, {**card, "epoch": best.epoch, "score": best.score}, best
+
+
+def _whole(model: Path) -> Tensors:
+    """Read all tensors of a model folder."""
+    data = (model / WEIGHTS).read_bytes()
+    if hashlib.sha256(data).hexdigest() != json.loads((model / CARD).read_bytes())["sha256"]:
+        raise DamagedModelError(f"the content of {model / WEIGHTS} is not the one that {CARD} names")
+    tensors: Tensors = load(data)
+    return tensors

@@ -1,0 +1,45 @@
+"""How a machine's or a cluster's resources are shared out to trials. Plain values: no Ray in here."""
+
+from dataclasses import dataclass
+
+from tune_cnn.errors import InputError
+from tune_cnn.sections.search import PerTrial
+
+
+@dataclass(frozen=True)
+class Slots:
+    """What the machine or cluster offers to trials."""
+
+    cpus: float
+    gpus: float
+    per_trial_cpus: float
+    per_trial_gpus: float
+    concurrent: int
+
+    @property
+    def text(self) -> str:
+        """As shown to people."""
+        each = f"{self.per_trial_cpus:g} CPUs and {self.per_trial_gpus:g} GPUs"
+        return f"{self.concurrent} trials at a time, each on {each} of {self.cpus:g} CPUs and {self.gpus:g} GPUs"
+
+
+def share_out(*, cpus: float, gpus: float, per_trial: PerTrial, concurrent: int | None) -> Slots:
+    """Say how many trials run at a time. Where there is no GPU at all, trials run on CPUs.
+
+    Args:
+        cpus: that are there.
+        gpus: that are there.
+        per_trial: what one trial asks for.
+        concurrent: at most so many; None for as many as fit.
+
+    Raises:
+        InputError: one trial asks for more than there is.
+    """
+    asked_gpus = (1.0 if per_trial.gpus is None else per_trial.gpus) if gpus else 0.0
+    fits = [int(cpus / per_trial.cpus)] + ([int(gpus / asked_gpus)] if asked_gpus else [])
+    if min(fits) < 1:
+        raise InputError(
+            f"a trial asks for {per_trial.cpus:g} CPUs and {asked_gpus:g} GPUs, but there are only {cpus:g} and "
+            f"{gpus:g}; write less with --cpus-per-trial and --gpus-per-trial"
+        )
+    return Slots(cpus, gpus, per_trial.cpus, asked_gpus, min([*fits, concurrent or fits[0]]))
