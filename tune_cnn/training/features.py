@@ -157,7 +157,7 @@ class Prefix:
     model: Network
     setting: Setting
     digests: tuple[str, ...]
-    """Of 1, 2, … leading units."""
+    """Of 0, 1, 2, … leading units."""
     cache: Cache
 
     def features(self, view: Batches, cut: Cut, forms: Forms, shallower: Mapping[int, Forms]) -> FeatureRows:
@@ -188,7 +188,7 @@ class Prefix:
     def key(self, view: Batches, units: int, needed: tuple[int, ...] = (0,)) -> str:
         """Name the features of a view after so many units."""
         top = [self.model.gives, needed] if units == len(self.model.units) else []
-        parts = [FORMAT_VERSION, view.key, units, self.digests[units - 1], *top, self.model.preprocessing]
+        parts = [FORMAT_VERSION, view.key, units, self.digests[units], *top, self.model.preprocessing]
         return hashlib.sha256(json.dumps([*parts, *self.setting.parts()]).encode()).hexdigest()[:32]
 
     def _start(self, view: Batches, cut: Cut, shallower: Mapping[int, Forms]) -> tuple[int, Source]:

@@ -119,7 +119,6 @@ class Training:
         self.step.precision.place(self.model)
         self.begin(phase_at(self.config, **checkpoint.phase))
         restore(checkpoint, self.model, self.optimizer)
-        self.feeds = Feeds.of(self.model, self.val, self.features, self.step.precision)
         self.learning_rate.restore(dict(checkpoint.schedule))
         self.stopping.restore(checkpoint.stopping)
         self.history = [EpochRecord.from_json(record) for record in checkpoint.history]
