@@ -23,10 +23,14 @@ from tune_cnn.data.decode import decode_image, fit_image
 from tune_cnn.models.build import build_network
 from tune_cnn.models.network import Network
 from tune_cnn.models.saved import save_model
+from tune_cnn.models.tail import still_units
 from tune_cnn.models.units import units_of
 from tune_cnn.sections.image import ImageConfig, Policy
 from tune_cnn.training.batches import Batches, best_device
 from tune_cnn.training.checkpoint import Checkpoint, frozen_digest, moving_state, save_checkpoint
+from tune_cnn.training.cut_choice import cut_for
+from tune_cnn.training.features import Setting
+from tune_cnn.training.ladder import Ladder, find_ladder
 from tune_cnn.training.objective import objective_for
 from tune_cnn.training.precision import precision_for
 from tune_cnn.training.schedule import build_optimizer, parameter_groups
@@ -36,7 +40,7 @@ from tune_cnn.training.times import ImageTimes, ModelTimes, SaveTime, StepTime
 _SECONDS_EACH = 0.3
 _MOST_REPEATS = 5
 _MOST_STEP_SECONDS = 0.4
-_BUDGET_SECONDS = 20.0
+_BUDGET_SECONDS = 30.0
 _IMAGES = 8
 
 
@@ -107,6 +111,7 @@ class TimedModel:
         precision.place(self.network)
         loss = objective_for(config.task, config.training, [1] * classes).train_loss
         self._step = TrainStep(loss, precision, self.device)
+        self._cache = cache
 
     @property
     def units(self) -> list[nn.Module]:
@@ -172,6 +177,23 @@ class TimedModel:
 
         prefix, rest = [seconds / batch_size for seconds in watch.medians(once)]
         return StepTime(frozen_units, batch_size, prefix, rest)
+
+    def ladder(self) -> Ladder:
+        """Find where trials of this network keep features on this machine, as the first of them would."""
+        px = self.config.image.px
+        pixels = np.random.default_rng(0).integers(0, 256, (_IMAGES, px, px, 3), np.uint8)
+        labels, preprocessing = np.zeros(_IMAGES, np.int64), self.network.preprocessing
+        view = Batches.of(pixels, labels, batch_size=_IMAGES, preprocessing=preprocessing, device=self.device)
+        setting = Setting(self.config.model.backbone_name, px, self.device, self._step.precision)
+        return find_ladder(self.network, setting, view, self._cache)
+
+    def cuts(self, ladder: Ladder) -> tuple[int, ...]:
+        """Say after which unit features are kept, 0 for none, while 0, 1, 2, … up to all units are frozen."""
+        found = []
+        for frozen in range(len(self.units) + 1):
+            self.network.freeze_to(frozen)
+            found.append(cut_for(still_units(self.network), ladder.costs, ladder.rungs) or 0)
+        return tuple(found)
 
     def saved_bytes(self, frozen_units: int) -> int:
         """Count what a forward pass keeps for the backward one, per image, the weights aside."""
@@ -292,7 +314,12 @@ def measure_model(
         saves = tuple(timed.saving(depth, Path(folder)) for depth in reversed(outer))
         best = timed.saving_best(Path(folder))
         size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+    ladder = timed.ladder()
+    for cut, forms in ladder.rungs.items():
+        sizes[cut - 1] = sum(form.size_bytes for form in forms)
     return ModelTimes(
+        cuts=timed.cuts(ladder),
+        read_seconds_per_byte=ladder.costs.seconds_per_byte,
         unit_seconds=tuple(units),
         top_seconds=top,
         map_bytes=tuple(sizes),
