@@ -77,8 +77,8 @@ def measure(sampler: str, past_trials: int, *, repeats: int, folder: Path | None
     space = open_space(SPACE, overrides=[f"search.sampler={sampler}"]).space
     with tempfile.TemporaryDirectory(dir=folder) as place:
         db = Path(place) / "study.db"
-        _begin(db, space)
-        _copy(db, past_trials)
+        begin(db, space, _REAL_TRIALS)
+        copy(db, _REAL_TRIALS, past_trials)
         study = Study.read(db, space.search)
         numbers = [study.ask(space)[0] for _ in range(_RUNNING)]
         asks = [_timed(lambda: numbers.append(study.ask(space)[0])) for _ in range(repeats)]
@@ -94,10 +94,10 @@ def _timed(done: Callable[[], object]) -> float:
     return 1000 * (time.perf_counter() - began)
 
 
-def _begin(db: Path, space: Space) -> None:
-    """Make a study in which a hundred trials came to different ends."""
+def begin(db: Path, space: Space, trials: int) -> None:
+    """Make a study in which some trials came to different ends."""
     study, random = Study.open(db, space.search), np.random.default_rng(0)
-    for _ in range(_REAL_TRIALS):
+    for _ in range(trials):
         number, drawn = study.ask(space)
         study.note(number, values=drawn.named, seed=0, data="0" * 64)
         epochs = int(random.integers(1, _EPOCHS + 1))
@@ -130,13 +130,13 @@ _COPIES = (
 )
 
 
-def _copy(db: Path, trials: int) -> None:
-    """Copy the trials of a study, whose ids begin at 1 and numbers at 0, until it has so many."""
+def copy(db: Path, real: int, trials: int) -> None:
+    """Copy all `real` trials of a study, whose ids begin at 1 and numbers at 0, until it has `trials`."""
     connection = sqlite3.connect(db)
     with connection:
-        for first in range(_REAL_TRIALS, trials, _REAL_TRIALS):
+        for first in range(real, trials, real):
             for statement in _COPIES:
-                connection.execute(statement, (first, _REAL_TRIALS))
+                connection.execute(statement, (first, real))
     connection.close()
 
 

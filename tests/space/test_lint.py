@@ -221,6 +221,12 @@ HEADS = {"choice": [{"hidden": []}, {"hidden": [64], "batch_norm": {"choice": [F
             {"augment": {"choice": ["none", "light"]}, "search__trials": 5, "search__sampler": "random"},
             id="meant-to-be-random",
         ),
+        pytest.param(
+            "sampler-never-learns",
+            {"augment": {"choice": ["none", "light"]}, "search__trials": 5, "search__sampler": "bohb"},
+            {"augment": {"choice": ["none", "light"]}, "search__trials": 11, "search__sampler": "bohb"},
+            id="too-few-for-bohb",
+        ),
     ],
 )
 def test_a_doubt_is_told_where_there_is_one(
