@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from benchmarks.curve_table import Curve
-from benchmarks.samplers import best, cost_to_reach, grid
 from benchmarks.replay import Ended, run_screening, run_search
+from benchmarks.samplers import best, cost_to_reach, grid
 from benchmarks.suggestion import begin, copy
 from tests.search.driving import made_space
 from tune_cnn.results.records import Scalar
