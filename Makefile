@@ -5,7 +5,7 @@ PYTHON ?= python3
 # Files of tests side by side, as many as there are cores; each file in one process, which shares its fixtures.
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: search test test-slow check format backbones clean
+.PHONY: search test test-slow check format backbones bench clean
 
 search: $(VENV)/.installed
 	test -d data/quickstart || $(BIN)/tune-cnn sample shapes data/quickstart
@@ -31,6 +31,10 @@ format: $(VENV)/.installed-test
 backbones: $(VENV)/.installed-test
 	$(BIN)/python -m tune_cnn.models.catalogue_builder
 	$(BIN)/python -m tune_cnn.models.encoders_builder
+
+# Twenty minutes on two idle cores; what it measures and how: benchmarks/README.md.
+bench: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.bench
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("tune-cnn needs Python 3.11 or newer, this is " + sys.version) if sys.version_info < (3, 11) else None'

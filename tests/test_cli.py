@@ -96,6 +96,10 @@ def test_a_malformed_data_set_is_one_clear_message_and_exit_code_2(
         pytest.param(
             ["search", "x.yaml", "--concurrent", "0"], "Invalid value for '--concurrent'", id="no-trial-at-a-time"
         ),
+        pytest.param(
+            ["check", "x.yaml", "--cache-gb", "-1"], "Invalid value for '--cache-gb'", id="less-than-no-cache"
+        ),
+        pytest.param(["check", "x.yaml", "--cache-gb", "much"], "Invalid value for '--cache-gb'", id="cache-in-words"),
         pytest.param(["init", "nowhere"], "no such folder", id="no-data-to-begin-with"),
         pytest.param(["sample", "stars", "x"], "no sample data set 'stars'", id="no-such-sample"),
         pytest.param(["backbones", "resnet9999"], "no backbone matches", id="no-such-backbone"),
@@ -128,6 +132,26 @@ def test_the_space_is_wrong_before_the_weights_and_the_data_are(tmp_path: Path, 
     }
     write_yaml(tmp_path / "space.yaml", space)
     assert "nowhere" in tune_cnn("search", tmp_path / "space.yaml").err
+
+
+@pytest.mark.parametrize(
+    ("gb", "code", "says"),
+    [
+        pytest.param("0", 0, "warning [data]: the cache in ", id="none"),
+        pytest.param("nan", 2, "Invalid value for '--cache-gb'", id="no-number"),
+        pytest.param("inf", 2, "--cache-gb inf: write a number, such as 20", id="no-end"),
+    ],
+)
+def test_how_much_the_cache_may_hold_is_told_on_the_command_line(
+    tmp_path: Path, shapes: Path, tune_cnn: Any, gb: str, code: int, says: str
+) -> None:
+    data = {"kind": "folders", "root": str(shapes), "splits": {"train": "train", "val": "valid"}}
+    model = {"backbone": "resnet18", "weights": "none"}
+    write_yaml(tmp_path / "space.yaml", {"name": "made", "data": data, "image": {"px": 32}, "model": model})
+    outcome = tune_cnn("check", "space.yaml", "--cache-gb", gb, "--cache-dir", "other")
+    assert outcome.code == code
+    assert (outcome.out + outcome.err).count(says) == 1
+    assert not list(tmp_path.glob("other/views/*/entry.json"))
 
 
 def test_images_too_small_for_a_backbone_are_refused_before_anything_starts(

@@ -11,7 +11,9 @@ PACKAGE = Path(tune_cnn.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 DOORS = {
-    "ray": {"search/runner.py"},
+    # cluster_check.py: Ray's schema of the files of `ray up`; it starts nothing.
+    "ray": {"search/runner.py", "search/cluster_check.py"},
+    "jsonschema": {"search/cluster_check.py"},
     "optuna": {"search/study.py", "search/sampler.py"},
     "sqlalchemy": {"search/study.py"},
     # zero_shot.py: ImageNet's class names and the preprocessing that a whole network was published with.
@@ -23,23 +25,24 @@ DOORS = {
     "imagehash": {"data/sketch.py"},
     "ruamel": {"yaml_files.py"},
     "sklearn": {"training/baseline.py"},
-    "typer": {"cli.py", "cli_options.py"},
+    "typer": {"cli.py", "cli_models.py", "cli_start.py", "cli_options.py"},
 }
 # Lower number, lower layer; a module may import its own layer and those below.
 LAYERS = {
     **dict.fromkeys(("errors", "files", "machine", "seeds"), 0),
     **dict.fromkeys(("config", "sections", "config_shape", "config_faults", "yaml_files"), 1),
-    "results": 2,
+    **dict.fromkeys(("results", "cluster"), 2),
     **dict.fromkeys(("data", "models", "space", "sample"), 3),
     "training": 4,
     **dict.fromkeys(("trial", "evaluation", "outcomes", "evaluation_output", "showcase"), 5),
     **dict.fromkeys(("search", "starter", "mask_guess"), 6),
     "repeat": 7,
-    **dict.fromkeys(("cli", "cli_options"), 8),
+    **dict.fromkeys(("cli", "cli_models", "cli_start", "cli_options", "cli_terminal"), 8),
 }
 LIGHT = [
     *("config.py", "sections", "files.py", "yaml_files.py", "results", "space", "data/index.py", "data/split.py"),
     *(
+        "cluster",
         "models/catalogue.py",
         "models/encoders.py",
         "models/freeze.py",

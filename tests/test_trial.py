@@ -14,6 +14,7 @@ from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import open_data
 from tune_cnn.errors import ChangedDataError, DivergedError, RunFolderError
 from tune_cnn.evaluation import evaluate_model, predict
+from tune_cnn.models import resident
 from tune_cnn.models.build import build_network
 from tune_cnn.models.saved import load_model
 from tune_cnn.results.best_model import bring_up_to_date
@@ -55,6 +56,17 @@ def test_the_same_config_and_seed_give_the_same_curve(shapes: Path, cache: Cache
     assert curve(first) == curve(second)
     other = run(trial_config(shapes, seed=2), tmp_path / "other", cache)
     assert curve(other) != curve(first)
+
+
+def test_what_ran_before_in_a_process_changes_no_trial(shapes: Path, cache: Cache, tmp_path: Path) -> None:
+    config = trial_config(shapes, training={"epochs": 2, "batch_size": 16}, augment="none")
+    resident._kept.clear()  # as in a new process
+    alone = run(config, tmp_path / "alone", cache)
+    run(trial_config(shapes, training={"epochs": 1, "batch_size": 8}, seed=5), tmp_path / "other", cache)
+    after = run(config, tmp_path / "after", cache)
+    assert curve(after) == curve(alone)
+    alike = [(tmp_path / name / "best" / "model.safetensors").read_bytes() for name in ("alone", "after")]
+    assert alike[0] == alike[1]
 
 
 class Killed(BaseException):

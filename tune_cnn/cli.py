@@ -1,7 +1,5 @@
 """The command line: thin. Heavy imports stay inside the commands, so that --help and a typo answer at once."""
 
-import json
-import os
 import shlex
 import signal
 import sys
@@ -11,12 +9,13 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
+from tune_cnn import cli_models, cli_start
 from tune_cnn import cli_options as options
+from tune_cnn.cli_terminal import cache_of, terminal
 from tune_cnn.errors import ChangedDataError, InputError, StoreError, TuneCnnError
 from tune_cnn.results.display import line
 
 if TYPE_CHECKING:
-    from tune_cnn.data.cache import Cache
     from tune_cnn.search.open_space import OpenedSpace
 
 app = typer.Typer(
@@ -64,6 +63,7 @@ def search(
     address: options.Address = None,
     seed: options.Seed = None,
     cache_dir: options.CacheDir = None,
+    cache_gb: options.CacheGb = None,
     sets: options.Sets = None,
 ) -> None:
     """Search a space: trials, tables, best models.
@@ -76,7 +76,7 @@ def search(
 
     opened = open_space(space_file, overrides=overrides, data_root=data)
     run = out / (name or opened.space.name)
-    _search(opened, run, weights=weights, address=address, cache_dir=cache_dir)
+    _search(opened, run, weights=weights, address=address, cache_dir=cache_dir, cache_gb=cache_gb)
 
 
 @app.command()
@@ -85,6 +85,7 @@ def resume(
     weights: options.WeightsDir = None,
     address: options.Address = None,
     cache_dir: options.CacheDir = None,
+    cache_gb: options.CacheGb = None,
 ) -> None:
     """Go on with an interrupted search.
 
@@ -96,7 +97,7 @@ def resume(
     folder = RunFolder(run)
     if not folder.space.is_file():
         raise InputError(f"{folder.space}: no such file; give a run folder that `tune-cnn search` wrote")
-    _search(open_space(folder.space), run, weights=weights, address=address, cache_dir=cache_dir)
+    _search(open_space(folder.space), run, weights=weights, address=address, cache_dir=cache_dir, cache_gb=cache_gb)
 
 
 @app.command()
@@ -106,6 +107,7 @@ def check(
     csv: options.DoubtsCsv = None,
     sets: options.Sets = None,
     cache_dir: options.CacheDir = None,
+    cache_gb: options.CacheGb = None,
 ) -> None:
     """Look over a space and its data; train nothing.
 
@@ -115,7 +117,7 @@ def check(
     from tune_cnn.search.open_space import open_space
 
     opened = open_space(space_file, overrides=sets or [], data_root=data)
-    check_space(opened.space, _console(), cache=_cache(cache_dir), csv_file=csv)
+    check_space(opened.space, terminal(), cache=cache_of(cache_dir, cache_gb), csv_file=csv)
 
 
 @app.command()
@@ -132,6 +134,7 @@ def plan(
     gpus_per_trial: options.GpusPerTrial = None,
     seed: options.Seed = None,
     cache_dir: options.CacheDir = None,
+    cache_gb: options.CacheGb = None,
     sets: options.Sets = None,
     as_json: options.PlanJson = False,
 ) -> None:
@@ -149,7 +152,7 @@ def plan(
     notes = Console(stderr=True)
     planned = plan_search(
         opened,
-        cache=_cache(cache_dir),
+        cache=cache_of(cache_dir, cache_gb),
         weights_dir=weights,
         run_dir=out,
         note=lambda text: notes.print(line(text), soft_wrap=True),
@@ -157,7 +160,7 @@ def plan(
     if as_json:
         typer.echo(plan_json(planned))
     else:
-        print_plan(planned, _console())
+        print_plan(planned, terminal())
 
 
 @app.command()
@@ -167,6 +170,7 @@ def train(
     weights: options.WeightsDir = None,
     out: options.TrialOut = None,
     cache_dir: options.CacheDir = None,
+    cache_gb: options.CacheGb = None,
 ) -> None:
     """Train one configuration, or a trial again.
 
@@ -174,7 +178,9 @@ def train(
     """
     from tune_cnn.repeat import repeat_trial
 
-    repeat_trial(config, out, cache=_cache(cache_dir), console=_console(), weights_dir=weights, data_root=data)
+    repeat_trial(
+        config, out, cache=cache_of(cache_dir, cache_gb), console=terminal(), weights_dir=weights, data_root=data
+    )
 
 
 @app.command()
@@ -198,176 +204,57 @@ def leaderboard(
     if as_json:
         typer.echo(json_text(comparison.rows))
     else:
-        show_comparison(comparison, _console(), top=top)
+        show_comparison(comparison, terminal(), top=top)
     if csv is not None:
         write_asked(csv, comparison.columns, comparison.rows)
         if not as_json:
-            _console().print(line(f"wrote {csv}"), soft_wrap=True)
+            terminal().print(line(f"wrote {csv}"), soft_wrap=True)
 
 
-@app.command()
-def evaluate(
-    model: options.ModelPath,
-    data: options.DataNow = None,
-    split: options.Split = None,
-    as_json: options.ScoresJson = False,
-    cache_dir: options.CacheDir = None,
-) -> None:
-    """Score a saved model, per class too.
-
-    On the splits of the data set it was trained on, or of one of the same layout and classes.
-    """
-    from tune_cnn.evaluation import evaluate_model
-    from tune_cnn.evaluation_output import evaluations_json, print_evaluations
-
-    splits = split or ["val", "test"]
-    unknown = sorted(set(splits) - {"train", "val", "test"})
-    if unknown:
-        raise InputError(f"--split {unknown[0]}: no such split; write train, val or test")
-    found = evaluate_model(model, data_root=data and data.absolute(), splits=splits, cache=_cache(cache_dir))
-    if as_json:
-        typer.echo(evaluations_json(found))
-    else:
-        print_evaluations(found, _console())
+app.add_typer(cli_models.app)
+app.add_typer(cli_start.app)
 
 
-@app.command()
-def predict(
-    model: options.Asked,
-    images: options.Images,
-    weights: options.BackboneWeights = None,
-    csv: options.SharesCsv = None,
-    top: options.TopClasses = None,
-    out: options.MasksOut = None,
-    cache_dir: options.CacheDir = None,
-) -> None:
-    """Say what a model sees in images.
-
-    That is the likeliest classes, or, for segmentation, each class's share of the area.
-    A saved one, or an untouched ImageNet network, so that you see what your training adds.
-    """
-    from tune_cnn.models.catalogue import is_backbone, no_model
-
-    saved = Path(model).is_dir()
-    if not saved and not is_backbone(model):
-        raise InputError(no_model(model))
-    if saved and weights is not None:
-        raise InputError(f"--weights {weights}: is for backbones, and {model} has its own weights; leave it out")
-    if not saved and out is not None:
-        raise InputError(f"--out {out}: is for segmentation models, and {model} gives a class per image; write --csv")
-    from tune_cnn.evaluation import predict as predict_images
-    from tune_cnn.evaluation import predict_zero_shot
-    from tune_cnn.evaluation_output import print_predictions
-
-    if saved:
-        found = predict_images(Path(model), images)
-    else:
-        found = predict_zero_shot(model, images, weights_dir=weights, cache=_cache(cache_dir))
-    print_predictions(found, _console(), top=top or (3 if saved else 5), csv_file=csv, masks_dir=out)
-
-
-@app.command()
-def backbones(
-    pattern: options.Pattern = "",
-) -> None:
-    """List the backbones that a space may name.
-
-    With their parameters, and the units that model.freeze counts.
-    """
-    from tune_cnn.models.catalogue import find
-
-    found = find(pattern)
-    if not found:
-        raise InputError(f"no backbone matches {pattern!r}; run `tune-cnn backbones` for all of them")
-    width = max(len(facts.name) for facts in found)
-    for facts in found:
-        typer.echo(
-            f"{facts.name:<{width}}  {facts.parameters / 1e6:7.2f} M parameters  {len(facts.line.strides):3d} units"
-        )
-
-
-@app.command()
-def schema() -> None:
-    """Print the JSON Schema of space files, for editors."""
-    from tune_cnn.space.json_schema import space_json_schema
-
-    typer.echo(json.dumps(space_json_schema(), indent=2))
-
-
-@app.command()
-def init(
-    data_dir: options.NewData,
-    out: options.SpaceOut = None,
-) -> None:
-    """Write a starter space for a folder of images."""
-    from tune_cnn.starter import write_starter
-
-    file = write_starter(data_dir, out)
-    typer.echo(f"wrote {file}; try `tune-cnn check {file}`, then `tune-cnn search {file}`")
-
-
-@app.command()
-def sample(
-    name: options.SampleName,
-    folder: options.SampleFolder,
-    seed: options.SampleSeed = 0,
-) -> None:
-    """Generate a small stand-in data set of drawn images."""
-    from tune_cnn.sample import write_sample
-
-    write_sample(name, folder, seed=seed)
-    typer.echo(f"wrote {folder}")
-
-
-def _overrides(sets: list[str] | None, *flags: float | None) -> list[str]:
+def _overrides(sets: list[str] | None, *flags: float | str | None) -> list[str]:
     """Give what the command line changes in a space: --set first, then the options of their own, in their order."""
     named = zip(_FLAGS, flags, strict=True)
     return [*(sets or []), *(f"{name}={value}" for name, value in named if value is not None)]
 
 
 def _search(
-    opened: "OpenedSpace", run: Path, *, weights: Path | None, address: str | None, cache_dir: Path | None
+    opened: "OpenedSpace",
+    run: Path,
+    *,
+    weights: Path | None,
+    address: str | None,
+    cache_dir: Path | None,
+    cache_gb: float | None,
 ) -> None:
     from tune_cnn.results.records import RunFolder
     from tune_cnn.search.places import SearchPlaces
     from tune_cnn.search.screen import Screen
     from tune_cnn.search.search import search
 
-    places = SearchPlaces(RunFolder(run.absolute()), _cache(cache_dir), weights, address)
+    places = SearchPlaces(RunFolder(run.absolute()), cache_of(cache_dir, cache_gb), weights, address)
     try:
         search(
             opened.space,
             places,
-            Screen(_console()),
+            Screen(terminal()),
             backbones=opened.backbones,
             command=shlex.join(["tune-cnn", *sys.argv[1:]]),
         )
     except (KeyboardInterrupt, StoreError, ChangedDataError) as ended:
-        again = shlex.join(["tune-cnn", "resume", str(run), *_again(weights, address, cache_dir)])
+        again = shlex.join(["tune-cnn", "resume", str(run), *_again(weights, address, cache_dir, cache_gb)])
         why = "interrupted; " if isinstance(ended, KeyboardInterrupt) else ""
         Console(stderr=True).print(line(f"{why}go on with: {again}"), soft_wrap=True)
         raise
 
 
-def _again(weights: Path | None, address: str | None, cache_dir: Path | None) -> list[str]:
+def _again(weights: Path | None, address: str | None, cache_dir: Path | None, cache_gb: float | None) -> list[str]:
     """Give the options of a call that the next one needs too; what the space holds, the run folder remembers."""
-    given = {"--weights": weights, "--address": address, "--cache-dir": cache_dir}
+    given = {"--weights": weights, "--address": address, "--cache-dir": cache_dir, "--cache-gb": cache_gb}
     return [text for name, value in given.items() if value is not None for text in (name, str(value))]
-
-
-def _console() -> Console:
-    """Give the terminal, or a pipe with lines long enough that no table is cut."""
-    out = sys.stdout  # held here: a trial sends what is printed later to its log
-    console = Console(file=out)
-    return console if console.is_terminal else Console(file=out, width=160)
-
-
-def _cache(chosen: Path | None) -> "Cache":
-    """Give the cache in the chosen folder, or in the user's own as XDG has it."""
-    from tune_cnn.data.cache import Cache
-
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Cache((chosen or base / "tune-cnn").absolute())
 
 
 def _text(error: TuneCnnError | OSError) -> str:

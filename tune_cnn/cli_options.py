@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 SpaceFile = Annotated[Path, typer.Argument(metavar="SPACE", help="A space file, such as spaces/aquarium.yaml.")]
+ClusterFile = Annotated[Path, typer.Argument(metavar="FILE", help="Such as cluster.yaml or kubernetes/rayjob.yaml.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/aquarium.")]
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder, such as runs/aquarium/best.")]
 DataDir = Annotated[
@@ -21,7 +22,18 @@ OutDir = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where run fo
 CacheDir = Annotated[
     Path | None,
     typer.Option(
-        "--cache-dir", metavar="DIR", help="Where decoded images are kept between trials; ~/.cache/tune-cnn by default."
+        "--cache-dir",
+        metavar="DIR",
+        help="Where images and features are kept for all trials and searches; ~/.cache/tune-cnn by default.",
+    ),
+]
+CacheGb = Annotated[
+    float | None,
+    typer.Option(
+        "--cache-gb",
+        metavar="X",
+        min=0.0,
+        help="How much the cache may hold, in 10^9 bytes; by default half of what its disk would have free without it.",
     ),
 ]
 Sets = Annotated[
@@ -50,9 +62,11 @@ CpusPerTrial = Annotated[
     float | None, typer.Option(metavar="X", help="CPUs of one trial; overrides search.per_trial.cpus.")
 ]
 GpusPerTrial = Annotated[
-    float | None,
+    str | None,
     typer.Option(
-        metavar="X", help="GPUs of one trial, a fraction shares one; by default one if there is any, else none."
+        metavar="X",
+        help="GPUs of one trial, a fraction shares one; auto: as many trials on a GPU as its memory was measured to "
+        "hold; by default one if there is any, else none.",
     ),
 ]
 Address = Annotated[str | None, typer.Option(metavar="A", help="A Ray cluster to search on; this machine by default.")]

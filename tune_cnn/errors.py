@@ -3,6 +3,7 @@
 TuneCnnError
 ├── InputError            the user's files or arguments: one clear message, exit code 2
 │   ├── SpaceFileError    a space, config or model file
+│   ├── ClusterFileError  a file for `ray up` or Kubernetes
 │   ├── DataError         the images and their labels
 │   │   └── ChangedDataError  they are others than the search began with: it stops, nothing is lost
 │   ├── WeightsError      pretrained weights that cannot be had or do not fit
@@ -32,6 +33,10 @@ class InputError(TuneCnnError):
 
 class SpaceFileError(InputError):
     """A space, config or model file says something that cannot be done."""
+
+
+class ClusterFileError(InputError):
+    """A file for `ray up` or Kubernetes is wrong, or leaves something open."""
 
 
 class DataError(InputError):

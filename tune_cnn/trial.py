@@ -41,6 +41,7 @@ def run_trial(
     *,
     metric: Metric,
     cache: Cache,
+    cache_features: bool = True,
     expected_data: str | None = None,
     on_epoch: OnEpoch = nobody_listens,
 ) -> list[EpochRecord]:
@@ -51,6 +52,8 @@ def run_trial(
         folder: where effective.yaml, the log, the checkpoints and the best model go.
         metric: what the best epoch is chosen by.
         cache: where decoded and augmented images are kept for all trials of this machine.
+        cache_features: whether what frozen units give is kept there; if not, each epoch computes it, with the same
+            result.
         expected_data: the fingerprint that the images must have; None takes them as they are.
         on_epoch: told of every epoch once it is kept, those before a resume included; may raise to stop. Then `best`
             may be an earlier epoch's than `last` tells of, see `tune_cnn.results.best_model`.
@@ -67,11 +70,15 @@ def run_trial(
         tidy(folder)
         _limit(config)
         data = _open_data(config, expected_data, cache)
+        if data.note:
+            log.warning("%s", data.note)
 
         def write_read_back(training: AnyTraining) -> None:
             write_effective(folder.effective, config, **read_back(training, config))
 
-        run, facts = build_run(config, data, metric, cache=cache, on_phase=write_read_back)
+        run, facts = build_run(
+            config, data, metric, cache=cache, on_phase=write_read_back, cache_features=cache_features
+        )
         frozen = f"{facts.frozen_units} of {facts.units} units frozen"
         log.info("%s, %s, on %s in %s", _name(config), frozen, facts.device, facts.precision)
         keeper = Keeper(folder, run, config, classes=data.classes, metric=metric)

@@ -33,6 +33,7 @@ MAX_BYTES = 64 * 1024  # the parser needs about a second for this much
 MAX_VALUES = 10_000  # aliases counted each time they are used
 MAX_DEPTH = 30
 _LARGEST_INT = 2**63 - 1  # what a database column and a seed hold
+_LEAST = "name, data and model"
 
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -69,28 +70,48 @@ class Document:
         return int(place) if place.isdecimal() else MAX_BYTES
 
 
-def read_yaml(path: Path) -> Document:
+def read_yaml(path: Path, *, least: str = _LEAST) -> Document:
     """Read one YAML document.
+
+    Args:
+        path: the file.
+        least: what an empty file is told to hold.
 
     Raises:
         SpaceFileError: the file cannot be read, is no YAML 1.2, holds nothing, or too much; every fault with its line.
     """
-    tree, lines = read_text(_text_of(path), lambda line: f"{path}:{line}")
+    tree, lines = read_text(_text_of(path), lambda line: f"{path}:{line}", least=least)
     return Document(path, tree, lines)
 
 
-def read_text(text: str, place: Place) -> tuple[Any, dict[Location, int]]:
+def plain_words(path: Path) -> list[tuple[int, str]]:
+    """Give what stands in a readable file without quotes, with its line: readers of YAML 1.1 may take it otherwise.
+
+    Raises:
+        SpaceFileError: as `read_yaml`.
+    """
+    parser = YAML(typ="safe", pure=True)
+    plain = (event for event in parser.parse(_text_of(path).removeprefix("\ufeff")) if _is_plain(event))
+    return [(event.start_mark.line + 1, event.value) for event in plain]
+
+
+def _is_plain(event: Any) -> bool:
+    return isinstance(event, yaml_events.ScalarEvent) and bool(event.implicit[0])
+
+
+def read_text(text: str, place: Place, *, least: str = _LEAST) -> tuple[Any, dict[Location, int]]:
     """Read one YAML document from text: the plain tree, and the line of each place in it.
 
     Args:
         text: YAML; a byte order mark is skipped.
         place: the words that stand before a fault, given its line.
+        least: what an empty text is told to hold.
 
     Raises:
         SpaceFileError: as `read_yaml`.
     """
     text = text.removeprefix("\ufeff")
-    reader = _Reader(place)
+    reader = _Reader(place, least)
     try:
         tree = reader.document(iter(YAML(typ="safe", pure=True).parse(text)))
     except YAMLError as error:
@@ -121,7 +142,7 @@ def _text_of(path: Path) -> str:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise SpaceFileError(f"{path}: {size} bytes are too many for a space or config; write {MAX_BYTES} at most")
+            raise SpaceFileError(f"{path}: {size} bytes are too many for such a file; write {MAX_BYTES} at most")
         return path.read_bytes().decode("utf-8")
     except OSError as error:
         raise SpaceFileError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -145,10 +166,10 @@ class _Anchored:
 class _Reader:
     """Makes plain values from the parser's events; collects the faults it can go on after."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, least: str) -> None:
         self.faults: list[str] = []
         self.lines: dict[Location, int] = {}
-        self._place = place
+        self._place, self._least = place, least
         self._order: list[Location] = []
         self._anchors: dict[str, _Anchored] = {}
         self._values = 0
@@ -159,7 +180,7 @@ class _Reader:
             if isinstance(event, yaml_events.DocumentStartEvent):
                 break
         else:
-            raise SpaceFileError(f"{self._place(1)}: the file is empty; write at least name, data and model")
+            raise SpaceFileError(f"{self._place(1)}: the file is empty; write at least {self._least}")
         tree = self._value(next(events), events, ())
         for event in events:
             if isinstance(event, yaml_events.DocumentStartEvent):

@@ -1,8 +1,6 @@
 """Augmented views are the draws of their seeds, wherever and however often they are made."""
 
 import logging
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +89,10 @@ def test_a_view_is_what_drawing_each_image_online_gives(split: SplitImages, cach
     assert not np.array_equal(online(split, 0)[0], online(split, 3)[0])
 
 
-def test_a_view_is_drawn_once_and_when_it_is_asked_for(split: SplitImages, cache: Cache) -> None:
-    views = views_of(split, cache)
+def test_a_view_is_drawn_once_and_when_it_is_looked_at(split: SplitImages, cache: Cache) -> None:
+    images, _ = views_of(split, cache).open(0)
     assert not (cache.folder / KIND).exists()
-    views.open(0)
+    assert len(images[:1]) == 1
     [entry] = [path for path in (cache.folder / KIND).iterdir() if path.is_dir()]
     stamp = (entry / "images.npy").stat().st_mtime_ns
     shown(views_of(split, cache), 0)
@@ -172,19 +170,3 @@ def test_where_the_cache_cannot_be_used_that_is_said_once(
     [record] = caplog.records
     assert record.getMessage().startswith(f"the cache in {tmp_path}/a-file-not-a-folder cannot be used (")
     assert record.getMessage().endswith("; images are augmented batch by batch")
-
-
-def key_and_sum(arguments: tuple[Path, Cache]) -> tuple[str, int, str]:
-    root, cache = arguments
-    views = views_of(opened(root, cache).splits["train"], cache)
-    images, masks = shown(views, 1)
-    return views.key(1), int(images.sum()), str(masks.tolist())
-
-
-def test_processes_that_ask_at_once_all_get_the_same_view(tmp_path: Path, cache: Cache) -> None:
-    root = mask_set(tmp_path / "set")
-    # Forked, for to import albumentations takes seconds.
-    with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:
-        seen = [*pool.map(key_and_sum, [(root, cache)] * 2), key_and_sum((root, blocked(tmp_path)))]
-    assert len(set(seen)) == 1
-    assert len(list((cache.folder / KIND).glob("*/entry.json"))) == 1

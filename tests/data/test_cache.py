@@ -194,10 +194,16 @@ def test_where_nothing_can_go_the_figures_are_told_and_nothing_is_lost(tmp_path:
 
 def test_what_the_disk_cannot_hold_is_told_before_it_is_tried(cache: Cache) -> None:
     large = {"images": ArraySpec((10**9, 10**9), np.uint8)}
-    with pytest.raises(CacheUnusableError, match=r"half of the .* that the disk has free .* --cache-gb 1000000000\.0"):
-        cache.arrays("views", "c", large, never)
-    with pytest.raises(CacheUnusableError, match=r"the disk has .* free; write --cache-dir on another disk"):
-        Cache(cache.folder, limit_gb=10**10).arrays("views", "c", large, never)
+    for limited in (cache, Cache(cache.folder, limit_gb=10**10)):
+        with pytest.raises(CacheUnusableError, match=r"the disk has .* free; write --cache-dir on another disk"):
+            limited.arrays("views", "c", large, never)
+
+
+def test_without_a_limit_half_of_the_disk_is_left_to_others(cache: Cache) -> None:
+    cache.folder.mkdir()
+    much = {"images": ArraySpec((shutil.disk_usage(cache.folder).free * 7 // 10,), np.uint8)}
+    with pytest.raises(CacheUnusableError, match=r"no more than half of the .* GB .*; write --cache-gb [0-9.]+, or"):
+        cache.arrays("views", "c", much, never)
 
 
 def test_only_entries_are_ever_removed(tmp_path: Path) -> None:

@@ -3,15 +3,17 @@ from typing import Any
 import pytest
 
 from tests.search.pricing import training, work
-from tune_cnn.search.cost import Costs, Images, Sharing, best_cut
+from tune_cnn.search.cost import SECONDS_BETWEEN, Costs, Images, Sharing, best_cut
 from tune_cnn.search.work import ModelKey
-from tune_cnn.training.times import ImageTimes, ModelTimes, StepTime
+from tune_cnn.training import keeping
+from tune_cnn.training.times import ImageTimes, ModelTimes, SaveTime, StepTime
 
 # 100 training and 10 validation images; a forward pass is 1 + 2 + 3 + 4 s and 2 s for the head.
 UNITS = (1.0, 2.0, 3.0, 4.0)
 STEPS = (StepTime(0, 8, 0.0, 36.0), StepTime(2, 8, 3.0, 27.0), StepTime(4, 8, 10.0, 6.0))
 MAPS = (8 * 3072, 3072, 6144, 64)
-MODEL = ModelTimes(UNITS, 2.0, MAPS, STEPS, build_seconds=5.0, checkpoint_seconds=0.5, save_best_seconds=0.25)
+SAVES = (SaveTime(0, 0.5, 1.5), SaveTime(4, 0.1, 0.3))
+MODEL = ModelTimes(UNITS, 2.0, MAPS, STEPS, build_seconds=5.0, saves=SAVES, save_best_seconds=0.25)
 IMAGES = ImageTimes(decode_seconds=0.5, load_seconds=0.1, view_seconds={"light": 0.2, "none": 0.0})
 
 
@@ -46,7 +48,22 @@ def test_an_epoch_costs_its_images(shared: dict[str, bool], frozen: int, policy:
 
 def test_a_trial_pays_for_its_beginning_and_for_saving() -> None:
     price = costs(begin_seconds=1.0).price(work())
-    assert (price.begin_seconds, price.save_seconds, price.save_best_seconds) == (6.0, 0.5, 0.25)
+    assert (price.begin_seconds, price.save_best_seconds) == (6.25, 0.25)
+    assert price.save_seconds == pytest.approx(0.9)
+
+
+def test_short_epochs_are_not_all_waited_for_until_the_disk_has_them() -> None:
+    price = costs(counts=Images(1, 0)).price(work(frozen_units=4, policy="none", training=at_batch(8)))
+    share = (0.1 + 10 + 6) / SECONDS_BETWEEN
+    assert share > 1
+    quick = costs(counts=Images(1, 0), models={ModelKey("net", 32): MODEL.scaled(0.1)}).price(work(frozen_units=4))
+    assert price.save_seconds == pytest.approx(0.3)
+    assert 0.1 < quick.save_seconds < 0.15
+    assert quick.save_best_seconds < 0.05
+
+
+def test_trials_keep_their_state_as_often_as_the_price_has_it() -> None:
+    assert keeping.SECONDS_BETWEEN == SECONDS_BETWEEN
 
 
 def test_in_a_warm_up_the_whole_backbone_stands_still() -> None:
@@ -57,7 +74,7 @@ def test_in_a_warm_up_the_whole_backbone_stands_still() -> None:
 def test_folds_cost_all_their_trainings() -> None:
     folds, single = (costs().price(work(folds=folds, policy="none", training=at_batch(8))) for folds in (5, 1))
     assert folds.train.seconds == pytest.approx(4 * 110 * 30.1 + 110 * 12.1)
-    assert folds.begin_seconds == 5 * single.begin_seconds
+    assert folds.begin_seconds - 0.25 == 5 * (single.begin_seconds - 0.25)
 
 
 def test_what_is_fitted_at_once_sees_every_image_once() -> None:

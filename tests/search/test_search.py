@@ -255,7 +255,7 @@ def test_the_space_in_a_run_folder_is_the_space_that_was_searched(run: Path, com
 def interrupted(command: Command) -> Path:
     """The same search, ended by Ctrl-C and by `kill` on its way."""
     run = Path("runs") / "interrupted"
-    given = ("--cache-dir", command.environment["XDG_CACHE_HOME"] + "/tune-cnn")
+    given = ("--cache-dir", command.environment["XDG_CACHE_HOME"] + "/tune-cnn", "--cache-gb", "50.0")
     line: tuple[str, ...] = (*ONE_BY_ONE, *given, "--name", run.name)
     for sign, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         process = command.start(*line)

@@ -2,15 +2,21 @@ import numpy as np
 import pytest
 import torch
 
+from tune_cnn.models.network import single
 from tune_cnn.seeds import seed_of
-from tune_cnn.training.batches import Batches
+from tune_cnn.training.batches import Batches, Images
 
 
 def batches(images: int, batch_size: int) -> Batches:
     """Images that show their own number."""
     pixels = np.arange(images, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
-    mean, std = torch.zeros(3, 1, 1), torch.full((3, 1, 1), 1 / 255)
-    return Batches(pixels, np.arange(images, dtype=np.int64), batch_size, torch.device("cpu"), mean, std)
+    return Batches.of(
+        pixels,
+        np.arange(images, dtype=np.int64),
+        batch_size=batch_size,
+        preprocessing=((0.0,) * 3, (1 / 255,) * 3),
+        device=torch.device("cpu"),
+    )
 
 
 @pytest.mark.parametrize(("images", "batch_size"), [(10, 4), (9, 4), (1, 4), (3, 1), (4, 8)])
@@ -20,7 +26,7 @@ def test_a_shuffled_epoch_gives_every_image_once_with_its_label(images: int, bat
     assert len(seen) == len(source)
     labels = torch.cat([labels for _, labels in seen])
     assert sorted(labels.tolist()) == list(range(images))
-    assert torch.equal(torch.cat([pixels[:, 0, 0, 0] for pixels, _ in seen]).round(), labels.float())
+    assert torch.equal(torch.cat([single(pixels)[:, 0, 0, 0] for pixels, _ in seen]).round(), labels.float())
 
 
 def test_no_batch_of_one_is_left_over() -> None:
@@ -37,11 +43,8 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
 
 
 def test_pixels_are_normalised() -> None:
-    source = batches(3, 3)
-    normal = Batches(
-        source.images, source.labels, 3, source.device, torch.full((3, 1, 1), 0.5), torch.full((3, 1, 1), 0.25)
-    )
-    pixels, _ = next(normal.in_order())
+    white = np.full((3, 4, 4, 3), 2, np.uint8)
+    pixels = Images.of(white, ((0.5,) * 3, (0.25,) * 3), torch.device("cpu")).fetch(np.arange(3))
     assert pixels.shape == (3, 3, 4, 4)
     assert pixels[2, 0, 0, 0].item() == pytest.approx((2 / 255 - 0.5) / 0.25)
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from tune_cnn.training.times import BACKWARD_FACTOR, ImageTimes, ModelTimes, StepTime
+from tune_cnn.training.times import BACKWARD_FACTOR, ImageTimes, ModelTimes, SaveTime, StepTime
 
 # Four units of 1, 2, 3 and 4 s and a head of 2 s: of 12 s, 12, 9, 6 and 2 train at depths 0, 2, 3 and 4.
 UNITS = ModelTimes(unit_seconds=(1.0, 2.0, 3.0, 4.0), top_seconds=2.0, map_bytes=(8, 4, 2, 1))
@@ -48,10 +48,19 @@ def test_how_far_off_the_interpolation_is_shows_where_a_depth_lies_between_other
 
 
 def test_times_are_read_back_as_they_were_written() -> None:
-    times = steps((0, 8, 40.0), (4, 8, 5.0))
+    times = replace(steps((0, 8, 40.0), (4, 8, 5.0)), saves=(SaveTime(1, 4.0, 8.0),))
     images = ImageTimes(0.5, 0.25, {"light": 1.0})
     assert ModelTimes.from_json(json.loads(json.dumps(times.as_json()))) == times
     assert ImageTimes(**json.loads(json.dumps(images.as_json()))) == images
+
+
+@pytest.mark.parametrize(
+    ("frozen", "seconds", "synced"), [(0, 4.0, 8.0), (1, 4.0, 8.0), (2, 3.0, 6.0), (3, 2.0, 4.0), (4, 2.0, 4.0)]
+)
+def test_saving_takes_longer_the_more_trains(frozen: int, seconds: float, synced: float) -> None:
+    times = replace(UNITS, saves=(SaveTime(3, 2.0, 4.0), SaveTime(1, 4.0, 8.0)))
+    assert times.save_time(frozen) == SaveTime(frozen, seconds, synced)
+    assert UNITS.save_time(frozen) == SaveTime(frozen, 0.0, 0.0)
 
 
 def test_a_machine_at_half_the_speed_takes_twice_as_long() -> None:

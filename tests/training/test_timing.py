@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.conftest import trial_config
+from tune_cnn.data.cache import Cache
 from tune_cnn.training.timing import TimedModel, Watch, measure_images, measure_model
 
 LAYERS = {"kind": "custom", "layers": [{"conv": 4, "pool": 2}, {"conv": 8, "batch_norm": True}]}
@@ -13,34 +14,35 @@ WATCH = Watch(torch.device("cpu"), 1)
 
 def test_a_network_is_measured_unit_by_unit_and_step_by_step(shapes: Path, tmp_path: Path) -> None:
     config = trial_config(shapes, model=NET, image={"px": 16})
-    times = measure_model(config, 5, depths=[0, 1, 2], batch_sizes=[2, 4], scratch=tmp_path, watch=WATCH)
+    times = measure_model(config, 5, depths=[0, 1, 2], batch_sizes=[2, 4], cache=Cache(tmp_path), watch=WATCH)
     assert times.map_bytes == (4 * 8 * 8 * 4, 8 * 8 * 8 * 4)
     assert len(times.unit_seconds) == 2
     measured = {(step.frozen_units, step.batch_size) for step in times.steps}
     assert measured == {(0, 2), (0, 4), (1, 2), (2, 2), (2, 4)}
-    positive = (times.forward_seconds, times.build_seconds, times.checkpoint_seconds, times.save_best_seconds)
+    positive = (times.forward_seconds, times.build_seconds, times.save_best_seconds)
     assert min(positive) > 0
-    assert times.checkpoint_mb > 0
+    assert [save.frozen_units for save in times.saves] == [2, 0]
+    assert min(times.checkpoint_mb, *(save.seconds for save in times.saves)) > 0
     assert all(step.rest_seconds > 0 for step in times.steps)
     assert all((step.prefix_seconds > 0) == (step.frozen_units > 0) for step in times.steps)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_timing_a_step_trains_what_is_not_frozen_and_nothing_else(shapes: Path) -> None:
-    timed = TimedModel(trial_config(shapes, model=NET, image={"px": 16}), 5)
+    timed = TimedModel(trial_config(shapes, model=NET, image={"px": 16}), 5, Cache(shapes))
     timed.step(1, 4, WATCH)
     first, second = timed.units
     assert all(one.grad is None for one in first.parameters())
     assert all(one.grad is not None for one in second.parameters())
 
 
-def test_masks_are_trained_on_too(shapes: Path) -> None:
+def test_masks_are_trained_on_too(shapes: Path, tmp_path: Path) -> None:
     model = {"backbone": "mobilenetv3_small_050", "decoder": "fpn", "weights": "none"}
     masks = {"kind": "masks", "root": str(shapes), "images": "a", "masks": "b", "values": {"0": "x", "1": "y"}}
     config = trial_config(
         shapes, task="segmentation", data={**masks, "splits": {"val": 0.2}}, model=model, image={"px": 32}
     )
-    timed = TimedModel(config, 2)
+    timed = TimedModel(config, 2, Cache(tmp_path))
     units, top, sizes = timed.forward(1, WATCH)
     assert len(units) == len(sizes) == len(timed.units)
     assert timed.step(len(units), 1, WATCH).rest_seconds > 0
@@ -72,3 +74,11 @@ def test_a_task_is_run_twice_at_least_after_it_was_warmed_up(threads: int) -> No
     assert watch.medians(once)[0] >= 2
     assert len(runs) >= 3
     assert watch.load >= 1
+
+
+def test_a_forward_pass_keeps_more_the_more_trains(shapes: Path) -> None:
+    timed = TimedModel(trial_config(shapes, model=NET, image={"px": 16}), 5, Cache(shapes))
+    all_trains, last_unit, head = (timed.saved_bytes(frozen) for frozen in (0, 1, 2))
+    assert all_trains > last_unit > head > 0
+    # Unit 2: its input, (4, 8, 8); the convolution's output, (8, 8, 8), for BatchNorm; and ReLU's, in four bytes each.
+    assert last_unit - head >= (4 + 8 + 8) * 8 * 8 * 4

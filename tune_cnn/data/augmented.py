@@ -6,6 +6,7 @@ Views are entries of the cache of the kind `augmented`, made when an epoch first
 be used, the same draws are made batch by batch.
 """
 
+import functools
 import hashlib
 import json
 import logging
@@ -38,7 +39,7 @@ class Augmentation:
     """A policy and a seed at work on some images; several splits, such as folds, may be parts of these."""
 
     def __init__(
-        self, images: SplitImages, augmenter: Augmenter, *, seed: int, views: int | None, cache: Cache
+        self, images: SplitImages, augmenter: Augmenter, *, seed: int, views: int | None, cache: Cache | None
     ) -> None:
         """Draw nothing yet.
 
@@ -47,7 +48,7 @@ class Augmentation:
             augmenter: the policy.
             seed: of the study.
             views: how many views the epochs go round; None for a new one every epoch.
-            cache: where they are kept.
+            cache: where they are kept; None draws them batch by batch.
         """
         self.augmenter = augmenter
         self.views = views
@@ -68,6 +69,8 @@ class Augmentation:
         return _Drawn(partial(self._draw, number)) if entry is None else partial(_kept, entry)
 
     def _entry(self, number: int) -> Entry | None:
+        if self._cache is None:
+            return None
         key = _key(self._content, number)
         if self._is_refused:  # to fill a disk that is full anew every epoch would be in vain
             return self._cache.find(KIND, key, self._specs)
@@ -137,10 +140,13 @@ class AugmentedViews:
         return _key(self._content, number) if self.augmenter.augments else self.split.images.key
 
     def open(self, number: int) -> "tuple[ImageRows | ViewRows, _Numbers | ImageRows | ViewRows]":
-        """Give a view's images, (N, px, px, 3), and targets, (N,) or (N, px, px); makes it if nobody has."""
+        """Give a view's images, (N, px, px, 3), and targets, (N,) or (N, px, px).
+
+        It is made, if nobody has made it, when the first of them are looked at.
+        """
         if not self.augmenter.augments:
             return self.split.images, self.split.targets
-        fetch = self._augmentation.fetch(number)
+        fetch = _Late(partial(self._augmentation.fetch, number))
         images, masks = (ViewRows(fetch, part, self._rows) for part in (_IMAGES, _MASKS))
         return images, self.split.labels if self.split.masks is None else masks
 
@@ -174,6 +180,16 @@ def _digest(text: str) -> str:
 
 def _kept(entry: Entry, part: str, places: _Numbers) -> Pixels:
     return np.asarray(entry.arrays[part][places])
+
+
+class _Late:
+    """Opens a view when something of it is asked for: with features of it cached, nothing may ever be."""
+
+    def __init__(self, open_view: Callable[[], _Fetch]) -> None:
+        self._open = functools.cache(open_view)
+
+    def __call__(self, part: str, places: _Numbers) -> Pixels:
+        return self._open()(part, places)
 
 
 class _Drawn:

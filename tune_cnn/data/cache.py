@@ -46,7 +46,7 @@ class Cache:
 
     folder: Path
     limit_gb: float | None = None
-    """What its entries may take, in 10^9 bytes; None: what they take already and half of what the disk has free."""
+    """What its entries may take, in 10^9 bytes; None: half of what the disk would have free without them."""
 
     def find(self, kind: str, key: str, specs: Mapping[str, ArraySpec]) -> Entry | None:
         """Open an entry if it is there and sound; see `arrays`. Never makes or removes one."""

@@ -76,7 +76,7 @@ def _make_room(cache: Path, needed: int, limit_gb: float | None) -> None:
     entries = _entries(cache)
     held = sum(entry.size_bytes for entry in entries) + _pledged(cache)
     free = shutil.disk_usage(cache).free
-    limit = held + free // 2 if limit_gb is None else int(limit_gb * GB)
+    limit = (held + free) // 2 if limit_gb is None else int(limit_gb * GB)
     short = max(held + needed - limit, needed - free)
     if short <= 0:
         return
@@ -88,17 +88,18 @@ def _make_room(cache: Path, needed: int, limit_gb: float | None) -> None:
             if short <= 0:
                 return
     raise CacheUnusableError(
-        f"the cache in {cache} cannot be used ({_no_room(needed, held - could_go, free, limit_gb)})"
+        f"the cache in {cache} cannot be used ({_no_room(needed, held - could_go, held, free, limit_gb)})"
     )
 
 
-def _no_room(needed: int, in_use: int, free: int, limit_gb: float | None) -> str:
-    if limit_gb is None:
+def _no_room(needed: int, in_use: int, held: int, free: int, limit_gb: float | None) -> str:
+    if limit_gb is None and needed <= free:
         return (
-            f"{_size(needed)} are needed, and without --cache-gb no more than half of the {_size(free)} that the disk "
-            f"has free is taken; write --cache-gb {_enough(in_use + needed)}, or --cache-dir on another disk"
+            f"{_size(needed)} are needed, {_size(in_use)} are in use, and without --cache-gb it takes no more than "
+            f"half of the {_size(held + free)} that the disk would have free without it; "
+            f"write --cache-gb {_enough(in_use + needed)}, or --cache-dir on another disk"
         )
-    if in_use + needed > limit_gb * GB:
+    if limit_gb is not None and in_use + needed > limit_gb * GB:
         return (
             f"{_size(needed)} are needed, and {_size(in_use)} are in use, but --cache-gb allows "
             f"{_size(limit_gb * GB)}; write --cache-gb {_enough(in_use + needed)}"

@@ -138,6 +138,8 @@ class ImageData:
     skipped: tuple[Skipped, ...]
     warnings: tuple[str, ...]
     fingerprint: str
+    note: str | None
+    """Why the images are held in memory, if the cache cannot be used; one of the warnings."""
 
     @property
     def has_masks(self) -> bool:
@@ -251,6 +253,7 @@ def _assembled(
         skipped=index.skipped + _bad(index, views),
         warnings=_warnings(index, views, counts, [*split_warnings(counts, classes), *share_warnings(rows, splits)]),
         fingerprint=_fingerprint(rows, index.classes, sha256),
+        note=views.note,
     )
 
 
@@ -286,6 +289,7 @@ def _with_masks(
         skipped=index.skipped + _bad(index, views),
         warnings=_warnings(index, views, {"train": Counter(index.classes)}, share_warnings(rows, data.splits)),
         fingerprint=_fingerprint(rows, [rule], contents),
+        note=views.note,
     )
 
 

@@ -34,6 +34,18 @@ logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
 _CUSTOM_PREPROCESSING: tuple[Channels, Channels] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
+class Bypass(nn.Module):
+    """A backbone without units that hands on what it is given."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Give (B, ...) as it is."""
+        return features
+
+    def forward_features(self, features: Tensor) -> Tensor:
+        """Give (B, ...) as it is."""
+        return features
+
+
 class Classifier(Network):
     """Normalised images in, logits out: (B, 3, H, W) to (B, classes)."""
 
@@ -89,6 +101,21 @@ class Classifier(Network):
         """Give what the head gets: (B, features), or the map, (B, features, h, w)."""
         features: Tensor = feature_map(self.backbone, images) if self.takes_map else self.backbone(images)
         return features
+
+    def take_features(self, _images: Tensor) -> tuple[int, ...]:
+        """Lose the backbone: the head alone is left."""
+        self.backbone = Bypass()
+        return (0,)
+
+    @property
+    def gives(self) -> str:
+        """A map, or its mean over all pixels."""
+        return "map" if self.takes_map else "pooled"
+
+    @property
+    def can_be_cut_inside(self) -> bool:
+        """True: between its units one map is handed on."""
+        return True
 
     @property
     def least_batch(self) -> int:

@@ -11,6 +11,8 @@ from tune_cnn.models.freeze import UnitLine
 from tune_cnn.models.units import batch_norms, count_weights, hold_still, keep_asleep, units_of
 
 Channels = tuple[float, float, float]
+Inputs = Tensor | tuple[Tensor, ...]
+"""What a network takes: images; the tail of one (see `tune_cnn.models.tail`) what the prefix gave, a map or several."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,31 @@ class Network(nn.Module, ABC):
     def forward(self, images: Tensor) -> Tensor:
         """Give the logits, classes in the second axis, for (B, 3, H, W) images normalised by `preprocessing`."""
 
+    @abstractmethod
+    def features(self, images: Tensor) -> Inputs:
+        """Give what stands on the trunk takes, for images as `forward` takes them."""
+
+    @abstractmethod
+    def take_features(self, images: Tensor) -> tuple[int, ...]:
+        """Lose the trunk: from now on take what `features` gave, or as much of it as is needed, in place of images.
+
+        Args:
+            images: a few of those to come, from which may be seen of which shape the features are.
+
+        Returns:
+            The places of the features that are needed, at least one, rising.
+        """
+
+    @property
+    @abstractmethod
+    def gives(self) -> str:
+        """A word for what of the trunk's output `features` gives."""
+
+    @property
+    @abstractmethod
+    def can_be_cut_inside(self) -> bool:
+        """Whether the trunk is a line through which one map goes, so that it can be cut between any two units."""
+
     @property
     @abstractmethod
     def least_batch(self) -> int:
@@ -73,7 +100,7 @@ class Network(nn.Module, ABC):
         Raises:
             ValueError: fewer than none, or more than the backbone has.
         """
-        modules = self._unit_modules()
+        modules = self.unit_modules()
         if not 0 <= units <= len(modules):
             raise ValueError(f"{units} units to freeze, but the backbone has {len(modules)}")
         self.frozen_units = units
@@ -83,7 +110,7 @@ class Network(nn.Module, ABC):
     def train(self, mode: bool = True) -> Self:
         """Switch to training or evaluation; frozen units stay in evaluation."""
         super().train(mode)
-        keep_asleep(self._unit_modules()[: self.frozen_units])
+        keep_asleep(self.unit_modules()[: self.frozen_units])
         return self
 
     def parameter_counts(self) -> tuple[int, int]:
@@ -92,7 +119,7 @@ class Network(nn.Module, ABC):
 
     def trainable_parts(self) -> list[list[nn.Parameter]]:
         """Give the parameters that train, unit by unit from the input on; at last those of no unit, on top."""
-        units = [[one for one in unit.parameters() if one.requires_grad] for unit in self._unit_modules()]
+        units = [[one for one in unit.parameters() if one.requires_grad] for unit in self.unit_modules()]
         inside = {id(one) for unit in units for one in unit}
         top = [one for one in self.parameters() if one.requires_grad and id(one) not in inside]
         return [*filter(None, units), top]
@@ -105,5 +132,22 @@ class Network(nn.Module, ABC):
         self.train(before)
         return BatchNormModes(still=len(batch_norms(self)) - live, live=live)
 
-    def _unit_modules(self) -> list[nn.Module]:
+    def unit_modules(self) -> list[nn.Module]:
+        """The backbone's units, first to run first."""
         return [module for _, module in units_of(self.trunk)]
+
+
+def images_in(inputs: Inputs) -> int:
+    """Count the images that a network's inputs are of."""
+    return len(inputs[0] if isinstance(inputs, tuple) else inputs)
+
+
+def single(inputs: Inputs) -> Tensor:
+    """Give the one tensor that inputs are.
+
+    Raises:
+        TypeError: they are several maps.
+    """
+    if not isinstance(inputs, Tensor):
+        raise TypeError(f"one tensor was expected, not {len(inputs)} maps")
+    return inputs

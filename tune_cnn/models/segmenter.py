@@ -11,7 +11,7 @@ from tune_cnn.errors import SpaceFileError, TrialError
 from tune_cnn.models.catalogue import facts
 from tune_cnn.models.classifier import loaded_backbone
 from tune_cnn.models.freeze import UnitLine
-from tune_cnn.models.network import Channels, Network
+from tune_cnn.models.network import Channels, Inputs, Network, images_in
 from tune_cnn.models.trunk import frozen_units_of, trunk_of
 from tune_cnn.models.units import units_of, weight_layers
 from tune_cnn.sections.model import Decoder, ModelConfig
@@ -51,6 +51,24 @@ _LIVE_NAMES: Mapping[str, Decoder] = {
 }
 
 
+class Recall(nn.Module):
+    """In the place of an encoder: takes the maps that are needed and gives all, blank ones for those that are not."""
+
+    def __init__(self, needed: tuple[int, ...], shapes: list[tuple[int, ...]]) -> None:
+        super().__init__()
+        self.needed = needed
+        self.shapes = shapes
+        self.model = nn.Sequential()  # the trunk, which has no units
+
+    def forward(self, inputs: Inputs) -> list[Tensor]:
+        """Give all maps of the encoder, (B, C, h, w) each."""
+        known = inputs if isinstance(inputs, tuple) else (inputs,)
+        maps = [known[0].new_zeros(()).expand(images_in(inputs), *shape) for shape in self.shapes]
+        for place, one in zip(self.needed, known, strict=True):
+            maps[place] = one
+        return maps
+
+
 class Segmenter(Network):
     """Normalised images in, logits per pixel out: (B, 3, H, W) to (B, classes, H, W); H and W multiples of 32."""
 
@@ -83,11 +101,11 @@ class Segmenter(Network):
         """The encoder without smp's wrapper."""
         return self.encoder.get_submodule("model")
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Inputs) -> Tensor:
         """Give the logits.
 
         Args:
-            images: (B, 3, H, W), normalised by `preprocessing`.
+            images: (B, 3, H, W), normalised by `preprocessing`; of a tail the maps that the decoder needs.
 
         Returns:
             (B, classes, H, W).
@@ -95,13 +113,46 @@ class Segmenter(Network):
         Raises:
             TrialError: one single image to train on, where the decoder needs two.
         """
-        if self.training and len(images) < self.least_batch:
+        if self.training and (batch := images_in(images)) < self.least_batch:
             raise TrialError(
-                f"a batch of {len(images)} image(s) cannot train the decoder {self._kind}, whose BatchNorm compares "
+                f"a batch of {batch} image(s) cannot train the decoder {self._kind}, whose BatchNorm compares "
                 f"images; write training.batch_size: {self.least_batch} or more, or another decoder such as unet"
             )
-        logits: Tensor = self.segmentation_head(self.channel_dropout(self.decoder(self.encoder(images))))
+        return self._mask(self.encoder(images))
+
+    def _mask(self, maps: list[Tensor]) -> Tensor:
+        logits: Tensor = self.segmentation_head(self.channel_dropout(self.decoder(maps)))
         return logits
+
+    def features(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Give the encoder's maps, of falling resolution, the images themselves first."""
+        return tuple(self.encoder(images))
+
+    @torch.inference_mode()
+    def take_features(self, images: Tensor) -> tuple[int, ...]:
+        """Lose the encoder: take the maps that the decoder looks into, and of the others only know the shape."""
+        self.eval()
+        maps = self.features(images)
+        expected = self._mask(list(maps))
+        needed = tuple(place for place in range(len(maps)) if not torch.equal(self._blind_to(place, maps), expected))
+        self.encoder = Recall(needed, [tuple(one.shape[1:]) for one in maps])
+        return needed
+
+    def _blind_to(self, place: int, maps: tuple[Tensor, ...]) -> Tensor:
+        """Give the logits with one of the maps unknown: NaN spreads to whatever is made of it."""
+        return self._mask(
+            [one.new_full((), torch.nan).expand_as(one) if place == n else one for n, one in enumerate(maps)]
+        )
+
+    @property
+    def gives(self) -> str:
+        """Maps of several resolutions."""
+        return "maps"
+
+    @property
+    def can_be_cut_inside(self) -> bool:
+        """False: the decoder takes maps from all along the encoder."""
+        return False
 
     @property
     def least_batch(self) -> int:

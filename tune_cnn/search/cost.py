@@ -9,7 +9,7 @@ begins at the cut.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tune_cnn.data.dataset import ImageData
 from tune_cnn.search.work import ModelKey, Work
@@ -17,6 +17,8 @@ from tune_cnn.sections.training import TrainingConfig
 from tune_cnn.training.times import ImageTimes, ModelTimes
 
 _RGB = 3
+SECONDS_BETWEEN = 10.0
+"""As trials keep it (`training.keeping`, which needs torch)."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Sharing:
     """Activations at a cut of the frozen units are computed once and kept."""
 
 
-SHARED = Sharing(views=False, features=False)
+SHARED = Sharing(views=True, features=False)
 """What trials of this program share."""
 
 
@@ -75,6 +77,14 @@ class EpochPrice:
     each_view: tuple[Build, ...] = ()
     """Likewise, for each view of the training images anew."""
 
+    def scaled(self, factor: float) -> "EpochPrice":
+        """Give the same where everything takes `factor` times as long."""
+        once, each = (
+            tuple(replace(build, seconds=build.seconds * factor) for build in builds)
+            for builds in (self.once, self.each_view)
+        )
+        return EpochPrice(self.seconds * factor, once, each)
+
     def builds(self, view: int) -> tuple[Build, ...]:
         """Give what an epoch that sees this view needs."""
         named = (Build(each.kind, f"{each.key}/{view}", each.seconds, each.size_bytes) for each in self.each_view)
@@ -87,7 +97,7 @@ class Price:
 
     work: Work
     begin_seconds: float
-    """Before its first epoch."""
+    """Before its first epoch, and writing its first best model."""
     warm_up: EpochPrice
     train: EpochPrice
     save_seconds: float
@@ -105,6 +115,10 @@ class Price:
     def epoch(self, *, warm_up: bool) -> EpochPrice:
         """Give the price of an epoch of a phase."""
         return self.warm_up if warm_up else self.train
+
+    def builds(self, epoch: int, *, warm_up: bool) -> tuple[Build, ...]:
+        """Give what an epoch, counted from 1, needs to be there."""
+        return self.epoch(warm_up=warm_up).builds(self.view_of(epoch))
 
     def view_of(self, epoch: int) -> int:
         """Say which view of the training images an epoch sees; both counted from 1 and 0."""
@@ -135,14 +149,18 @@ class Costs:
             KeyError: its network or its size was not measured.
         """
         times = self.models[work.model]
+        train = self._fit(work, times) if work.fitted else self._epoch(work, times, work.frozen_units)
+        # Of epochs shorter than this, only some are waited for until the disk has them, and the best model written.
+        share = min(1.0, train.seconds / SECONDS_BETWEEN)
+        save = times.save_time(work.frozen_units)
         return Price(
             work=work,
-            begin_seconds=self.begin_seconds + times.build_seconds * work.folds,
+            begin_seconds=self.begin_seconds + times.build_seconds * work.folds + times.save_best_seconds,
             warm_up=self._epoch(work, times, work.units),
-            train=self._fit(work, times) if work.fitted else self._epoch(work, times, work.frozen_units),
-            save_seconds=times.checkpoint_seconds * work.folds,
-            save_best_seconds=times.save_best_seconds,
-            views=1 if work.policy == "none" else None,
+            train=train,
+            save_seconds=(save.seconds + share * (save.synced_seconds - save.seconds)) * work.folds,
+            save_best_seconds=share * times.save_best_seconds,
+            views=1 if work.policy == "none" else work.training.views,
         )
 
     def _epoch(self, work: Work, times: ModelTimes, frozen: int) -> EpochPrice:
@@ -183,14 +201,15 @@ class Costs:
         px, counts = work.model.px, self.counts
         once, each = [*self._decoding(px)], []
         if self.shared.views and work.policy != "none":
-            drawing = counts.train * images.view_seconds.get(work.policy, 0.0)
-            each.append(Build("views", f"{work.policy}/{px}", drawing, counts.train * px * px * _RGB))
+            drawn = counts.train if work.folds == 1 else counts.train + counts.val  # once for all folds
+            seconds = drawn * images.view_seconds.get(work.policy, 0.0)
+            each.append(Build("views", f"{work.policy}/{px}/{work.folds > 1}", seconds, drawn * px * px * _RGB))
         if cut:
             seconds, size = images.load_seconds + times.prefix_seconds(cut), times.map_bytes[cut - 1]
-            drawn = 0.0 if self.shared.views else images.view_seconds.get(work.policy, 0.0)
             key = f"{work.model.label}/{px}/{cut}"
             once.append(Build("features", f"{key}/val", counts.val * seconds, counts.val * size))
-            seconds += drawn
+            if not self.shared.views:
+                seconds += images.view_seconds.get(work.policy, 0.0)
             each.append(Build("features", f"{key}/{work.policy}", counts.train * seconds, counts.train * size))
         return tuple(once), tuple(each)
 

@@ -77,14 +77,21 @@ class Forecast:
         self._costs = measured or _guessed(self._pool, counts)
         self._clock = clock
         self._correction = Correction()
+        self._works: dict[int, Work] = {}
+        self._built: set[str] = set()
         self._overheads: list[float] = []
         self._left: tuple[float, float] | None = None
         self._due = 0.0
 
     def on_epoch(self, trial: int, config: TrialConfig, epoch: EpochRecord) -> None:
         """Take in what an epoch took. One told twice counts twice, for no more than its own trial."""
-        work = _in_phase(work_of(config), warm_up=epoch.phase == WARM_UP)
-        said = self._price(work).train.seconds
+        warm_up = epoch.phase == WARM_UP
+        asked = self._works[trial] = work_of(config)
+        price = self._price(asked)
+        builds = [build for build in price.builds(epoch.epoch, warm_up=warm_up) if build.key not in self._built]
+        self._built |= {build.key for build in builds}
+        said = price.epoch(warm_up=warm_up).seconds + sum(build.seconds for build in builds)
+        work = _in_phase(asked, warm_up=warm_up)
         self._correction.take_in(trial, epoch.phase, work, said_seconds=said, took_seconds=epoch.seconds)
 
     def on_end(self, seconds_besides_epochs: float) -> None:
@@ -148,7 +155,8 @@ class Forecast:
 
     def _past(self, record: TrialRecord, moment: Moment, default: Price) -> Past:
         config = moment.running.get(record.trial)
-        price = self._corrected(work_of(config)) if config else default
+        work = work_of(config) if config else self._works.get(record.trial)
+        price = default if work is None else self._corrected(work)
         score = max((epoch.score for epoch in record.epochs), default=-math.inf)
         return Past(price, len(record.epochs), score, running=config is not None)
 
@@ -161,8 +169,8 @@ class Forecast:
         return replace(
             price,
             begin_seconds=begin,
-            warm_up=replace(price.warm_up, seconds=price.warm_up.seconds * warm, once=(), each_view=()),
-            train=replace(price.train, seconds=price.train.seconds * proper, once=(), each_view=()),
+            warm_up=price.warm_up.scaled(warm),
+            train=price.train.scaled(proper),
             save_seconds=0.0 if saved else price.save_seconds,
             save_best_seconds=0.0 if saved else price.save_best_seconds,
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tune_cnn.config import TrialConfig
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageData
 from tune_cnn.search.guess import guessed_times, scale_of
 from tune_cnn.search.slots import Slots
@@ -89,13 +90,13 @@ class Measured:
     """How much longer everything takes here and now than on a machine without other work; within the times."""
 
 
-def measure(pool: Pool, data: ImageData, *, scratch: Path, note: Note) -> Measured:
+def measure(pool: Pool, data: ImageData, *, cache: Cache, note: Note) -> Measured:
     """Measure images and networks.
 
     Args:
         pool: what may be drawn; from the most often drawn network on as many are measured as some time allows.
         data: the images, opened.
-        scratch: a folder on the disk that checkpoints go to.
+        cache: keeps in which precision a GPU trains a network fastest; checkpoints are tried on its disk.
         note: told what is being measured.
 
     Raises:
@@ -107,7 +108,7 @@ def measure(pool: Pool, data: ImageData, *, scratch: Path, note: Note) -> Measur
     candidates = pool.candidates()
     watch = Watch(best_device(), pool.configs[0].cpu_threads)
     images = {px: _images(px, pool, data, watch, note) for px in sorted({one.key.px for one in candidates})}
-    models = _models(candidates, len(data.classes), watch, scratch, note)
+    models = _models(candidates, len(data.classes), watch, cache, note)
     return Measured(
         models={key: times.scaled(watch.load) for key, times in _filled(models, candidates).items()},
         images={px: times.scaled(watch.load) for px, times in images.items()},
@@ -117,7 +118,7 @@ def measure(pool: Pool, data: ImageData, *, scratch: Path, note: Note) -> Measur
 
 
 def _models(
-    candidates: Sequence[Candidate], classes: int, watch: "Watch", scratch: Path, note: Note
+    candidates: Sequence[Candidate], classes: int, watch: "Watch", cache: Cache, note: Note
 ) -> dict[ModelKey, ModelTimes]:
     from tune_cnn.training.timing import measure_model
 
@@ -129,7 +130,7 @@ def _models(
         depths, batches = (", ".join(map(str, values)) for values in (one.depths, one.batch_sizes))
         note(f"timing {one.key.label} at {one.key.px} px: {depths} units frozen, batches of {batches} …")
         models[one.key] = measure_model(
-            one.example, classes, depths=one.depths, batch_sizes=one.batch_sizes, scratch=scratch, watch=watch
+            one.example, classes, depths=one.depths, batch_sizes=one.batch_sizes, cache=cache, watch=watch
         )
     return models
 
@@ -159,7 +160,7 @@ def _borrowed(guess: ModelTimes, other: ModelTimes) -> ModelTimes:
         guess.top_seconds,
         guess.map_bytes,
         build_seconds=other.build_seconds,
-        checkpoint_seconds=other.checkpoint_seconds,
+        saves=other.saves,
         save_best_seconds=other.save_best_seconds,
         checkpoint_mb=other.checkpoint_mb,
     )

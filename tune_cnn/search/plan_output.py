@@ -8,7 +8,8 @@ from rich.table import Table
 
 from tune_cnn.results.display import line
 from tune_cnn.results.tables import json_text
-from tune_cnn.search.plan import ModelPlan, Plan, Spread
+from tune_cnn.search.many import Spread
+from tune_cnn.search.plan import ModelPlan, Plan
 
 
 def print_plan(plan: Plan, console: Console) -> None:
@@ -23,10 +24,13 @@ def print_plan(plan: Plan, console: Console) -> None:
     width = max(map(len, facts))
     for name, text in facts.items():
         console.print(line(f"{name:<{width}}  {text}"), soft_wrap=True)
-    for text in plan.notes:
-        console.print(line(f"note: {text}"), soft_wrap=True)
-    for text in plan.will_not_fit:
-        console.print(line(f"will not fit: {text}"), soft_wrap=True)
+    if plan.left_out:
+        console.print(line(f"not measured, but guessed from the others: {plan.left_out}"), soft_wrap=True)
+    for text in plan.missing:
+        console.print(line(f"will not start: {text}"), soft_wrap=True)
+    for need in plan.needs:
+        if not need.fits:
+            console.print(line(f"will not fit: {need.text}"), soft_wrap=True)
 
 
 def plan_json(plan: Plan) -> str:
@@ -51,15 +55,15 @@ def _facts(plan: Plan) -> dict[str, str]:
     }
     if plan.finals_hours.p90:
         facts["finals"] = f"{_hours(plan.finals_hours)}, within these"
-    if plan.fits is not None:
-        facts["budget"] = f"{plan.hours_asked:g} hours have room for {_count(plan.fits)} trials"
+    if plan.room_for is not None:
+        facts["budget"] = f"{plan.hours_asked:g} hours have room for {_count(plan.room_for)} trials"
+    cache, checkpoints, memory = plan.needs
     kinds = ", ".join(f"{kind} {_span(spread)} GB" for kind, spread in plan.cache_gb.items())
-    facts["cache"] = f"{kinds}; {plan.cache_free_gb:.1f} GB free"
-    facts["checkpoints"] = f"up to {plan.checkpoint_gb:.2f} GB; {plan.run_free_gb:.1f} GB free"
-    if plan.memory_gb is not None:
-        facts["memory"] = f"up to {plan.memory_gb:.1f} GB of {plan.memory_there_gb:.1f} GB by all trials at a time"
+    facts["cache"] = f"{kinds} of the {cache.there_gb:.1f} GB that it may take"
+    facts["checkpoints"] = f"up to {checkpoints.needed_gb:.2g} GB; {checkpoints.there_gb:.1f} GB free"
+    facts["memory"] = f"up to {memory.needed_gb:.2g} GB of {memory.there_gb:.1f} GB by all trials at a time"
     facts["depths between"] = _accuracy(plan)
-    facts["load"] = f"work took {plan.load:.1f} times as long as it would alone on this machine, and is planned so"
+    facts["load"] = f"work took {plan.load:.1f} times as long as on this machine alone, and is planned so"
     return facts
 
 

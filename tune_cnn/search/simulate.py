@@ -153,7 +153,7 @@ class _Simulation:
 
     def _next_epoch(self, trial: _Trial, now: float) -> None:
         price = trial.price.epoch(warm_up=trial.warm_up)
-        for build in price.builds(trial.price.view_of(trial.epoch + 1)):
+        for build in trial.price.builds(trial.epoch + 1, warm_up=trial.warm_up):
             now = self._made(build, now)
         self.epochs += 1
         is_best = trial.advance()
@@ -222,6 +222,8 @@ def _curve(price: Price, rng: random.Random) -> Curve:
 def _replay(played: _Simulation, past: Sequence[Past]) -> list[_Trial]:
     """Give each past trial a drawn curve that ranks as its own scores do, and fill ASHA's rungs with them.
 
+    What its epochs needed is there.
+
     Returns:
         Those that run, where they stand.
     """
@@ -233,6 +235,8 @@ def _replay(played: _Simulation, past: Sequence[Past]) -> list[_Trial]:
         known = past[place]
         trial = _Trial(place, known.price, Curve(final, curve.pace_epochs, curve.noise))
         for _ in range(known.epochs):
+            builds = known.price.builds(trial.epoch + 1, warm_up=trial.warm_up)
+            played.ready |= {(build.kind, build.key): 0.0 for build in builds}
             trial.advance()
             if played.asha:
                 played.asha.may_go_on(trial.number, trial.epoch, trial.best_score)

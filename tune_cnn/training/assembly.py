@@ -1,6 +1,7 @@
 """From a config and its images to a run that is ready to train: networks, batches, objective, phases."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 
@@ -17,6 +18,7 @@ from tune_cnn.results.records import TrialFacts
 from tune_cnn.sections.search import Metric
 from tune_cnn.training.baseline import LinearBaseline
 from tune_cnn.training.batches import Batches, TrainBatches, best_device
+from tune_cnn.training.feed import FeatureUse
 from tune_cnn.training.folds import AnyTraining, Run
 from tune_cnn.training.loop import Training
 from tune_cnn.training.objective import objective_for
@@ -26,7 +28,13 @@ OnPhase = Callable[[AnyTraining], None]
 
 
 def build_run(
-    config: TrialConfig, data: ImageData, metric: Metric, *, cache: Cache, on_phase: OnPhase
+    config: TrialConfig,
+    data: ImageData,
+    metric: Metric,
+    *,
+    cache: Cache,
+    on_phase: OnPhase,
+    cache_features: bool = True,
 ) -> tuple[Run, TrialFacts]:
     """Build the one training of a config, or one per fold: alike but for their images.
 
@@ -36,6 +44,7 @@ def build_run(
         metric: what the best epoch is chosen by.
         cache: keeps what the trials of this machine share.
         on_phase: told when a phase of the first training begins.
+        cache_features: whether what frozen units give is kept too; if not, each epoch computes it.
 
     Returns:
         The run, and what its (first) network costs and how much of it stands still once the warm-up is over.
@@ -49,8 +58,10 @@ def build_run(
     networks = [_network(config, len(data.classes)) for _ in parts]
     precision = precision_for(config, networks[0], cache, best_device())
     facts = _facts(networks[0], precision)
+    features = FeatureUse(cache, config.model.backbone_name, config.image.px) if cache_features else None
+    setup = _Setup(config, augmentation, metric, precision, features)
     trainings = [
-        _training(config, network, part, augmentation, metric, precision, on_phase if number == 0 else _nobody_watches)
+        _training(setup, network, part, on_phase if number == 0 else _nobody_watches)
         for number, (network, part) in enumerate(zip(networks, parts, strict=True))
     ]
     return Run(trainings, stop_patience_epochs=config.training.stop_patience_epochs), facts
@@ -61,7 +72,8 @@ def _augmentation(config: TrialConfig, data: ImageData, cache: Cache) -> Augment
     if config.folds:  # of which each but one trains on an image: so its views are drawn once for all
         images = images.joined(data.splits["val"])
     augmenter = build_policy(config.augment, config.image.px, masks=data.has_masks)
-    return Augmentation(images, augmenter, seed=config.seed, views=config.training.views, cache=cache)
+    room = None if data.note else cache  # a view is as large as the images, for which there is none
+    return Augmentation(images, augmenter, seed=config.seed, views=config.training.views, cache=room)
 
 
 def score_of(metric: Metric) -> Callable[[Mapping[str, float]], float]:
@@ -93,33 +105,40 @@ def _facts(model: Network, precision: Precision) -> TrialFacts:
     )
 
 
-def _training(
-    config: TrialConfig,
-    model: Network,
-    data: ImageData,
-    augmentation: Augmentation,
-    metric: Metric,
-    precision: Precision,
-    on_phase: OnPhase,
-) -> AnyTraining:
+@dataclass(frozen=True)
+class _Setup:
+    """What all folds share."""
+
+    config: TrialConfig
+    augmentation: Augmentation
+    metric: Metric
+    precision: Precision
+    features: FeatureUse | None
+
+
+def _training(setup: _Setup, model: Network, data: ImageData, on_phase: OnPhase) -> AnyTraining:
+    config, score = setup.config, score_of(setup.metric)
     per_class = data.splits["train"].per_class(len(data.classes)).tolist()
     objective = objective_for(config.task, config.training, per_class)
     train, val = (_batches(data.splits[name], model, config.training.batch_size) for name in ("train", "val"))
     if config.model.head.kind != "dense":
         assert isinstance(model, Classifier)  # noqa: S101 - the config allows no decoder with such a head
         balanced = config.training.class_weights == "balanced"
-        return LinearBaseline(model, train, val, objective, config.model.head, balanced, score_of(metric), on_phase)
+        return LinearBaseline(
+            model, train, val, objective, config.model.head, balanced, score, setup.features, on_phase
+        )
     return Training(
         model=model,
         frozen_units=model.frozen_units,
-        train=TrainBatches(train, AugmentedViews(data.splits["train"], augmentation)),
+        train=TrainBatches(train, AugmentedViews(data.splits["train"], setup.augmentation)),
         val=val,
         objective=objective,
         config=config.training,
         seed=config.seed,
-        score_of=score_of(metric),
+        score_of=score,
         stops_itself=config.folds is None,
-        precision=precision,
+        precision=setup.precision,
+        features=setup.features,
         on_phase=on_phase,
     )
 

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tune_cnn.models.classifier import Classifier
+from tune_cnn.models.network import single
 from tune_cnn.results.records import EpochRecord
 from tune_cnn.sections.model import HeadConfig
 from tune_cnn.training.batches import Batches
 from tune_cnn.training.checkpoint import Checkpoint, frozen_digest, moving_state, restore_model
+from tune_cnn.training.feed import FeatureUse, Feeds
 from tune_cnn.training.loop import Epoch, evaluate
 from tune_cnn.training.objective import Objective
 
@@ -50,11 +52,14 @@ class LinearBaseline:
     balanced: bool
     """Whether classes weigh the same, however many images they have."""
     score_of: Callable[[Mapping[str, float]], float]
+    cached: FeatureUse | None = None
+    """Where to cache what the backbone gives."""
     on_phase: Callable[["LinearBaseline"], None] = _nobody_watches
     """Told before the fit; of a resumed one too."""
     history: list[EpochRecord] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.feeds = Feeds.of(self.model, self.val, self.cached)
         self._estimator = linear_model(self.head, balanced=self.balanced)
         self.on_phase(self)
 
@@ -102,10 +107,11 @@ class LinearBaseline:
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(weight))
             layer.bias.copy_(torch.from_numpy(bias))
+        fed = self.feeds.val.of(self.val)
         began = time.perf_counter()
-        val = evaluate(self.model, self.val, self.objective)
+        val = evaluate(fed.network, fed.batches, self.objective)
         scores = {f"val_{name}": value for name, value in val.scores().items()}
-        ms_per_image = round(1000 * (time.perf_counter() - began) / len(self.val.labels), 4)
+        per_image = (time.perf_counter() - began) / len(self.val.labels) + fed.spared_seconds
         scores |= {f"train_{name}": value for name, value in self._train_scores(features, labels).items()}
         record = EpochRecord(
             epoch=1,
@@ -115,7 +121,7 @@ class LinearBaseline:
             frozen_units=self.model.frozen_units,
             score=self.score_of(scores),
             scores=scores,
-            ms_per_image=ms_per_image,
+            ms_per_image=round(1000 * per_image, 4),
         )
         self.history.append(record)
         return Epoch(record, val.confusion(), is_best=True)
@@ -123,8 +129,11 @@ class LinearBaseline:
     @torch.inference_mode()
     def _features(self) -> tuple[Array, NDArray[np.int64]]:
         """Give the training images' features, (N, F), and class ids, (N,)."""
-        self.model.eval()
-        pairs = [(self.model.features(images).cpu(), labels.cpu()) for images, labels in self.train.in_order()]
+        fed = self.feeds.train.of(self.train)
+        network = fed.network.eval()
+        pairs = [
+            (single(network.features(single(inputs))).cpu(), labels.cpu()) for inputs, labels in fed.batches.in_order()
+        ]
         features, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
         return features.double().numpy(), labels.numpy()
 

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tune_cnn.data.augmented import AugmentedViews
+from tune_cnn.models.network import Inputs, single
 from tune_cnn.seeds import seed_of
 from tune_cnn.training.schedule import steps_per_epoch
 
 Pixels = NDArray[np.uint8]
+Places = NDArray[np.int64]
 
 
 class ImageArray(Protocol):
@@ -31,18 +33,48 @@ class ImageArray(Protocol):
         ...
 
 
+class Source(Protocol):
+    """What a network can be fed with, a row per image."""
+
+    def fetch(self, places: Places) -> Inputs:
+        """Give the rows at (B,) places on the device, (B, ...) each."""
+        ...
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images as a source, normalised as a network wants them."""
+
+    pixels: ImageArray
+    mean: Tensor
+    """(3, 1, 1), in units of [0, 1]; on the device."""
+    std: Tensor
+
+    @classmethod
+    def of(
+        cls, pixels: ImageArray, preprocessing: tuple[Sequence[float], Sequence[float]], device: torch.device
+    ) -> "Images":
+        """Take images for a network that wants its channels with this mean and deviation, in units of [0, 1]."""
+        mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in preprocessing)
+        return cls(pixels, mean, std)
+
+    def fetch(self, places: Places) -> Tensor:
+        """Give (B, 3, H, W) for (B,) places."""
+        pixels = torch.from_numpy(np.ascontiguousarray(self.pixels[places]))
+        # The permuted view of an NHWC array *is* channels_last, the layout in which convolutions are fastest.
+        images = pixels.to(self.mean.device, non_blocking=True).permute(0, 3, 1, 2)
+        return images.float().div_(255).sub_(self.mean).div_(self.std)
+
+
 @dataclass(frozen=True)
 class Batches:
-    """One split, ready to be fed to a model on `device`."""
+    """One view of one split, ready to be fed to a network on `device`."""
 
-    images: ImageArray
+    source: Source
     labels: NDArray[np.int64] | ImageArray
     """(N,) class ids of the images, or (N, H, W) of their pixels."""
     batch_size: int
     device: torch.device
-    mean: Tensor
-    """(3, 1, 1), in units of [0, 1]."""
-    std: Tensor
     key: str = ""
     """Names the content of the images, for what is kept of them; empty where nothing is."""
 
@@ -58,31 +90,45 @@ class Batches:
         key: str = "",
     ) -> "Batches":
         """Make a split ready for a model that wants its channels with this mean and deviation, in units of [0, 1]."""
-        mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in preprocessing)
-        return cls(images, labels, batch_size, device, mean, std, key)
+        return cls(Images.of(images, preprocessing, device), labels, batch_size, device, key)
 
     def __len__(self) -> int:
         """Count the batches of a shuffled epoch."""
         return steps_per_epoch(len(self.labels), self.batch_size)
 
-    def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def sample(self, images: int) -> Tensor:
+        """Give the first images, as many as there are of so many: (B, 3, H, W).
+
+        Raises:
+            TypeError: the source gives several maps of features.
+        """
+        return single(self.source.fetch(np.arange(min(images, len(self.labels)))))
+
+    def showing(self, images: ImageArray, labels: NDArray[np.int64] | ImageArray, key: str) -> "Batches":
+        """Give batches of another view of the same images.
+
+        Raises:
+            TypeError: the source gives features.
+        """
+        if not isinstance(self.source, Images):
+            raise TypeError("features of one view show no other")
+        return replace(self, source=replace(self.source, pixels=images), labels=labels, key=key)
+
+    def in_order(self) -> Iterator[tuple[Inputs, Tensor]]:
         """Give every image once, in the split's order."""
         order = np.arange(len(self.labels))
         for start in range(0, len(order), self.batch_size):
-            chosen = order[start : start + self.batch_size]
-            yield self._to_device(self.images[chosen], self.labels[chosen])
+            yield self._at(order[start : start + self.batch_size])
 
-    def shuffled(self, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def shuffled(self, seed: int, epoch: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Give every image once, in an order that depends on (seed, epoch) alone."""
         order = np.random.default_rng(seed_of("order", seed, epoch)).permutation(len(self.labels))
         for chosen in np.array_split(order, np.arange(1, len(self)) * self.batch_size):
-            yield self._to_device(self.images[chosen], self.labels[chosen])
+            yield self._at(chosen)
 
-    def _to_device(self, pixels: Pixels, classes: NDArray[Any]) -> tuple[Tensor, Tensor]:
-        # The permuted view of an NHWC array *is* channels_last, the layout in which convolutions are fastest.
-        images = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-        labels = torch.from_numpy(np.ascontiguousarray(classes)).to(self.device, non_blocking=True).long()
-        return images.float().div_(255).sub_(self.mean).div_(self.std), labels
+    def _at(self, places: Places) -> tuple[Inputs, Tensor]:
+        targets = torch.from_numpy(np.ascontiguousarray(self.labels[places]))
+        return self.source.fetch(places), targets.to(self.device, non_blocking=True).long()
 
 
 @dataclass(frozen=True)
@@ -103,10 +149,10 @@ class TrainBatches:
         return self.plain.device
 
     def of(self, epoch: int) -> Batches:
-        """Give what an epoch, from 1 on, trains on; its view is made now if nobody has made it."""
+        """Give what an epoch, from 1 on, trains on; its view is made, if nobody has made it, once it is looked at."""
         number = self.views.number_of(epoch)
         images, labels = self.views.open(number)
-        return replace(self.plain, images=images, labels=labels, key=self.views.key(number))
+        return self.plain.showing(images, labels, self.views.key(number))
 
 
 def best_device() -> torch.device:

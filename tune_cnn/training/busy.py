@@ -9,28 +9,28 @@ from multiprocessing.synchronize import Event
 from typing import Any
 
 from tune_cnn.config import TrialConfig
+from tune_cnn.data.cache import Cache
 
 _READY_SECONDS = 120.0
-_END_SECONDS = 10.0
 _CLASSES = 10  # of no account for their time
 
 
 @contextmanager
-def kept_busy(config: TrialConfig, processes: int) -> Iterator[Callable[[], None]]:
+def kept_busy(config: TrialConfig, cache: Cache, processes: int) -> Iterator[Callable[[], None]]:
     """Keep so many processes training the network of a config with random weights while the block runs.
 
     Args:
         config: what they train.
+        cache: keeps in which precision a GPU trains it fastest.
         processes: how many; 0 for none.
 
     Yields:
         Waits until all of them train: starting takes seconds, in which something else can be done.
     """
     context = multiprocessing.get_context("spawn")  # a fork would share torch's threads and a GPU's context
-    stop = context.Event()
     ready = [context.Event() for _ in range(processes)]
     given = config.model_dump(mode="json")
-    workers = [context.Process(target=_train_in_a_circle, args=(given, each, stop), daemon=True) for each in ready]
+    workers = [context.Process(target=_train_in_a_circle, args=(given, cache, each), daemon=True) for each in ready]
 
     def wait() -> None:
         for each, worker in zip(ready, workers, strict=True):
@@ -41,10 +41,9 @@ def kept_busy(config: TrialConfig, processes: int) -> Iterator[Callable[[], None
             worker.start()
         yield wait
     finally:
-        stop.set()
         for worker in workers:
-            worker.join(_END_SECONDS)
-            worker.kill()
+            worker.kill()  # it holds nothing that would have to be put away
+            worker.join()
 
 
 def _await(ready: Event, worker: Any) -> None:
@@ -54,7 +53,7 @@ def _await(ready: Event, worker: Any) -> None:
         waited += 0.5
 
 
-def _train_in_a_circle(config: dict[str, Any], ready: Event, stop: Event) -> None:
+def _train_in_a_circle(config: dict[str, Any], cache: Cache, ready: Event) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and sees to its children
     import torch
 
@@ -63,8 +62,8 @@ def _train_in_a_circle(config: dict[str, Any], ready: Event, stop: Event) -> Non
 
     asked, parent = TrialConfig.model_validate(config), os.getppid()
     torch.set_num_threads(asked.cpu_threads)
-    timed = TimedModel(asked, _CLASSES)
+    timed = TimedModel(asked, _CLASSES, cache)
     optimizer = timed.optimizer(frozen_units_of(asked.model))
-    while not stop.is_set() and os.getppid() == parent:  # a killed parent leaves nobody behind
+    while os.getppid() == parent:  # a killed parent leaves nobody behind
         timed.train_some(optimizer)
         ready.set()

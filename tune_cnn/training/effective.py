@@ -32,7 +32,7 @@ def read_back(training: Training | LinearBaseline, asked: TrialConfig) -> dict[s
     """
     model = training.model
     layers = _layers(model.trunk)
-    live: Live = {"image.px": int(training.val.images[:1].shape[1]), **model.live_settings()}
+    live: Live = {"image.px": training.val.sample(1).shape[-1], **model.live_settings()}
     observed = {
         "frozen_units": _frozen_units(model),
         "units": len(model.units),
@@ -41,6 +41,7 @@ def read_back(training: Training | LinearBaseline, asked: TrialConfig) -> dict[s
         "head_convolutions": [block.describe() for block in _layers(model) if block not in layers],
         "batch_norm": vars(model.batch_norm_modes()),
         "dropout": list(model.dropout()),
+        "features_cached_after": training.feeds.train.place(),
     }
     if isinstance(training, LinearBaseline):
         return {"live": {**live, **training.live()}, "observed": observed | {"phase": FIT, "transforms": []}}

@@ -17,6 +17,7 @@ from tune_cnn.sections.training import TrainingConfig
 from tune_cnn.seeds import seed_of
 from tune_cnn.training.batches import Batches, TrainBatches
 from tune_cnn.training.checkpoint import Checkpoint, frozen_digest, moving_state, restore
+from tune_cnn.training.feed import FeatureUse, Feeds
 from tune_cnn.training.micro_batches import Inputs, MicroBatches, split
 from tune_cnn.training.objective import Counter, Objective
 from tune_cnn.training.plan import EarlyStopping, Phase, phase_at, plan_phases, train_phase
@@ -59,12 +60,16 @@ class Training:
     """Whether its patience ends the training proper; one fold of several goes on until their mean ends all."""
     precision: Precision = FULL
     """Of training; scores are had in full precision."""
+    features: FeatureUse | None = None
+    """Where to cache what the frozen units give; None runs them in every epoch."""
     on_phase: Callable[["Training"], None] = _nobody_watches
     """Told when a phase begins, before its first step; of a resumed one too, before its state is put back."""
     history: list[EpochRecord] = field(default_factory=list)
     optimizer: optim.Optimizer = field(init=False)
     learning_rate: LearningRate = field(init=False)
     phase: Phase = field(init=False)
+    feeds: Feeds = field(init=False)
+    """What the network, or what trains of it, is fed with in this phase."""
     stopping: EarlyStopping = field(init=False)
     step: TrainStep = field(init=False)
     _frozen_sha256: str = field(init=False, repr=False)
@@ -125,11 +130,11 @@ class Training:
             self.model.trainable_parts(), lr=phase.lr, layer_decay=self.config.optimizer.layer_decay
         )
         self.optimizer = build_optimizer(self.config.optimizer, groups)
-        self.step.begin(self.model, self.optimizer)
         self.learning_rate = LearningRate(
             phase.schedule, self.optimizer, epochs=phase.epochs, steps_per_epoch=len(self.train)
         )
         self.stopping.begin(phase.stop_patience_epochs)
+        self.feeds = Feeds.of(self.model, self.val, self.features, self.step.precision)
         self.on_phase(self)
 
     def _epoch(self, epoch: int) -> Epoch:
@@ -138,11 +143,12 @@ class Training:
         torch.manual_seed(seed_of("epoch", self.seed, epoch))
         lr = self.learning_rate.lr
         train_scores = self._train_pass(epoch)
+        fed = self.feeds.val.of(self.val)
         began = time.perf_counter()
-        val = evaluate(self.model, self.val, self.objective, self._validation)
+        val = evaluate(fed.network, fed.batches, self.objective, self._validation)
         scores = {f"train_{name}": value for name, value in train_scores.items()}
         scores |= {f"val_{name}": value for name, value in val.scores().items()}
-        ms_per_image = round(1000 * (time.perf_counter() - began) / len(self.val.labels), 4)
+        per_image = (time.perf_counter() - began) / len(self.val.labels) + fed.spared_seconds
         if not math.isfinite(scores["train_loss"]) or not math.isfinite(scores["val_loss"]):
             raise DivergedError(
                 f"epoch {epoch}: train_loss {scores['train_loss']:g}, val_loss {scores['val_loss']:g} "
@@ -160,16 +166,18 @@ class Training:
             frozen_units=self.model.frozen_units,
             score=score,
             scores=scores,
-            ms_per_image=ms_per_image,
+            ms_per_image=round(1000 * per_image, 4),
             micro_batch_size=self.step.micro.size,
         )
         self.history.append(record)
         return Epoch(record, val.confusion(), is_best)
 
     def _train_pass(self, epoch: int) -> dict[str, float]:
-        self.model.train()  # frozen units stay in eval mode: the model sees to it
+        fed = self.feeds.train.of(self.train.of(epoch))
+        fed.network.train()  # frozen units stay in eval mode: the network sees to it
+        self.step.begin(fed.network, self.optimizer)
         counter = self.objective.counter(self.train.device)
-        for inputs, targets in self.train.of(epoch).shuffled(self.seed, epoch):
+        for inputs, targets in fed.batches.shuffled(self.seed, epoch):
             predicted, loss = self.step(inputs, targets)
             self.learning_rate.after_step()
             counter.add(predicted, targets, loss)

@@ -31,6 +31,16 @@ class StepTime:
 
 
 @dataclass(frozen=True)
+class SaveTime:
+    """To write the state after an epoch, in seconds: it holds what trains."""
+
+    frozen_units: int
+    seconds: float
+    synced_seconds: float
+    """Until the disk has it; waited for every few seconds only."""
+
+
+@dataclass(frozen=True)
 class ModelTimes:
     """One network at one image size, in seconds and bytes per image where nothing else is said."""
 
@@ -44,8 +54,8 @@ class ModelTimes:
     """Empty where nothing but the forward pass is known."""
     build_seconds: float = 0.0
     """To make the network in a process that has made one before."""
-    checkpoint_seconds: float = 0.0
-    """To write the state after an epoch."""
+    saves: tuple[SaveTime, ...] = ()
+    """At the outer depths; empty where it was not measured."""
     save_best_seconds: float = 0.0
     """To write the model of a best epoch."""
     checkpoint_mb: float = 0.0
@@ -79,6 +89,19 @@ class ModelTimes:
         known = [(self.live_seconds(one.frozen_units), one.rest_seconds) for one in self._at(reference)]
         return max(0.0, _between(known, live) + self._per_step(live) * (1 / batch_size - 1 / reference))
 
+    def save_time(self, frozen_units: int) -> SaveTime:
+        """Give what saving takes at a depth, between those measured by units; 0 where none was."""
+        if not self.saves:
+            return SaveTime(frozen_units, 0.0, 0.0)
+        ends = sorted(self.saves, key=lambda one: one.frozen_units)
+        first, last = ends[0], ends[-1]
+        far = last.frozen_units - first.frozen_units
+        share = min(1.0, max(0.0, (frozen_units - first.frozen_units) / far)) if far else 0.0
+        seconds = first.seconds + share * (last.seconds - first.seconds)
+        return SaveTime(
+            frozen_units, seconds, first.synced_seconds + share * (last.synced_seconds - first.synced_seconds)
+        )
+
     def left_out_errors(self) -> dict[int, float]:
         """Say how far off the model is where it can be checked: relative error of the rest at each inner depth.
 
@@ -104,7 +127,11 @@ class ModelTimes:
 
     def as_json(self) -> dict[str, Any]:
         """Give plain data that `from_json` reads back."""
-        return {**vars(self), "steps": [vars(one) for one in self.steps]}
+        return {
+            **vars(self),
+            "steps": [vars(one) for one in self.steps],
+            "saves": [vars(one) for one in self.saves],
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -114,7 +141,9 @@ class ModelTimes:
             TypeError: a name is missing or unknown.
         """
         lists = {name: tuple(data[name]) for name in ("unit_seconds", "map_bytes") if name in data}
-        return cls(**{**data, **lists, "steps": tuple(StepTime(**one) for one in data.get("steps", ()))})
+        steps, saves = data.get("steps", ()), data.get("saves", ())
+        rows = {"steps": tuple(StepTime(**one) for one in steps), "saves": tuple(SaveTime(**one) for one in saves)}
+        return cls(**{**data, **lists, **rows})
 
     @property
     def _reference_batch(self) -> int:

@@ -18,6 +18,7 @@ from torch import Tensor, nn, optim
 from tune_cnn import machine
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.augment import build_policy
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.decode import decode_image, fit_image
 from tune_cnn.models.build import build_network
 from tune_cnn.models.network import Network
@@ -26,10 +27,11 @@ from tune_cnn.models.units import units_of
 from tune_cnn.sections.image import ImageConfig, Policy
 from tune_cnn.training.batches import Batches, best_device
 from tune_cnn.training.checkpoint import Checkpoint, frozen_digest, moving_state, save_checkpoint
-from tune_cnn.training.objective import Objective, objective_for
-from tune_cnn.training.precision import FULL, Precision
+from tune_cnn.training.objective import objective_for
+from tune_cnn.training.precision import precision_for
 from tune_cnn.training.schedule import build_optimizer, parameter_groups
-from tune_cnn.training.times import ImageTimes, ModelTimes, StepTime
+from tune_cnn.training.step import TrainStep
+from tune_cnn.training.times import ImageTimes, ModelTimes, SaveTime, StepTime
 
 _SECONDS_EACH = 0.3
 _MOST_REPEATS = 5
@@ -85,21 +87,26 @@ class Watch:
 class TimedModel:
     """One network in the state of a training run, whose parts can be timed one by one."""
 
-    def __init__(self, config: TrialConfig, classes: int) -> None:
+    def __init__(self, config: TrialConfig, classes: int, cache: Cache) -> None:
         """Build the network of a config with random weights.
 
         Args:
             config: model, image size, optimiser and loss.
             classes: number of logits.
+            cache: keeps in which precision a GPU trains it fastest.
         """
         model = config.model.model_copy(update={"weights": "none", "weights_file": None})
-        began = time.perf_counter()
-        network = build_network(model, classes, px=config.image.px)
-        self.build_seconds = time.perf_counter() - began
+        for _ in range(2):  # a worker keeps what it has built, and gives the next trial a copy
+            torch.manual_seed(config.seed)
+            began = time.perf_counter()
+            network = build_network(model, classes, px=config.image.px)
+            self.build_seconds = time.perf_counter() - began
         self.config, self.classes, self.device = config, classes, best_device()
         self.network: Network = network.to(self.device)
-        self._objective: Objective = objective_for(config.task, config.training, [1] * classes)
-        self._loss = self._objective.train_loss.to(self.device)
+        precision = precision_for(config, self.network, cache, self.device)
+        precision.place(self.network)
+        loss = objective_for(config.task, config.training, [1] * classes).train_loss
+        self._step = TrainStep(loss, precision, self.device)
 
     @property
     def units(self) -> list[nn.Module]:
@@ -147,7 +154,8 @@ class TimedModel:
 
     def step(self, frozen_units: int, batch_size: int, watch: Watch) -> StepTime:
         """Time training steps at a freeze depth: what runs before the first unit that trains, and the rest."""
-        optimizer, sample = self.optimizer(frozen_units), self._sample(batch_size)
+        sample = self._sample(batch_size)
+        self._step.begin(self.network, self.optimizer(frozen_units))
         self.network.train()
 
         def once() -> list[float]:
@@ -155,7 +163,7 @@ class TimedModel:
             last = self.units[frozen_units - 1] if frozen_units else None
             hook = last.register_forward_hook(lambda *_: marks.append(watch.now())) if last else None
             began = watch.now()
-            self.train_once(optimizer, sample)
+            self._step(sample.images, sample.targets)
             ended = watch.now()
             if hook:
                 hook.remove()
@@ -164,6 +172,25 @@ class TimedModel:
 
         prefix, rest = [seconds / batch_size for seconds in watch.medians(once)]
         return StepTime(frozen_units, batch_size, prefix, rest)
+
+    def saved_bytes(self, frozen_units: int) -> int:
+        """Count what a forward pass keeps for the backward one, per image, the weights aside."""
+        self.optimizer(frozen_units)
+        self.network.train()
+        weights = {one.untyped_storage().data_ptr() for one in self.network.parameters()}
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in weights:
+                kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        sample = self._sample(batch := 2)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            logits = self.network(sample.images)  # held until it is counted: what is freed could be counted twice
+        del logits
+        return sum(kept.values()) // batch
 
     def optimizer(self, frozen_units: int) -> optim.Optimizer:
         """Freeze so many units and give the rest an optimiser, with a rate so small that nothing overflows."""
@@ -175,46 +202,36 @@ class TimedModel:
     def train_some(self, optimizer: optim.Optimizer) -> None:
         """Make a training step on a few images, whatever the config's batch size: for keeping a machine busy."""
         self.network.train()
-        self.train_once(optimizer, self._sample(_IMAGES))
+        self._step.begin(self.network, optimizer)
+        sample = self._sample(_IMAGES)
+        self._step(sample.images, sample.targets)
 
-    def train_once(self, optimizer: optim.Optimizer, sample: _Sample) -> None:
-        """Make the training step that the loop makes."""
-        optimizer.zero_grad(set_to_none=True)
-        with self._precision.autocast(self.device):
-            loss: Tensor = self._loss(self.network(sample.images), sample.targets)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+    def saving(self, frozen_units: int, folder: Path) -> SaveTime:
+        """Time writing the state after an epoch, in the folder `last` of `folder`."""
+        optimizer = self.optimizer(frozen_units)
+        self.train_some(optimizer)
 
-    def saving(self, folder: Path) -> tuple[float, float, float]:
-        """Time what an epoch writes: the state, and the model of a best epoch; with the MiB of both."""
-        optimizer = self.optimizer(0)
-        self.train_once(optimizer, self._sample(self.network.least_batch))
-
-        def once() -> list[float]:
+        def seconds(*, durable: bool) -> float:
             began = time.perf_counter()
-            save_checkpoint(folder / "last", self._checkpoint(optimizer), None, durable=False)
-            written = time.perf_counter()
-            names = tuple(map(str, range(self.classes)))
-            with tempfile.TemporaryDirectory(dir=folder) as best:
-                save_model(Path(best), self.network, self.config, classes=names, metric="-val_loss", score=0.0, epoch=1)
-                size = sum(file.stat().st_size for part in (folder / "last", Path(best)) for file in part.rglob("*"))
-            return [written - began, time.perf_counter() - written, size / 2**20]
+            save_checkpoint(folder / "last", self._checkpoint(optimizer), None, durable=durable)
+            return time.perf_counter() - began
 
-        checkpoint, best, size_mb = once()
-        return checkpoint, best, size_mb
+        seconds(durable=False)
+        return SaveTime(frozen_units, seconds(durable=False), seconds(durable=True))
+
+    def saving_best(self, folder: Path) -> float:
+        """Time writing the model of a best epoch, in the folder `best` of `folder`."""
+        names = tuple(map(str, range(self.classes)))
+        (folder / "best").mkdir()
+        began = time.perf_counter()
+        save_model(folder / "best", self.network, self.config, classes=names, metric="-val_loss", score=0.0, epoch=1)
+        return time.perf_counter() - began
 
     def _checkpoint(self, optimizer: optim.Optimizer) -> Checkpoint:
         phase = {"name": "train", "first_epoch": 1}
         moving, units, state = moving_state(self.network), self.network.frozen_units, optimizer.state_dict()
-        still = frozen_digest(self.network, units)
-        return Checkpoint(1, moving, units, still, state, schedule={}, stopping={}, phase=phase, history=[], step={})
-
-    @property
-    def _precision(self) -> Precision:
-        """What a trial most probably trains in; the probe that settles it on GPUs is the trial's."""
-        asked = self.config.training.precision
-        half = asked == "half" or (asked == "auto" and self.device.type == "cuda")
-        return Precision("bfloat16") if half else FULL
+        still, step = frozen_digest(self.network, units), self._step.state()
+        return Checkpoint(1, moving, units, still, state, schedule={}, stopping={}, phase=phase, history=[], step=step)
 
     def _sample(self, batch_size: int) -> _Sample:
         px = self.config.image.px
@@ -230,7 +247,7 @@ def measure_model(
     *,
     depths: Sequence[int],
     batch_sizes: Sequence[int],
-    scratch: Path,
+    cache: Cache,
     watch: Watch,
 ) -> ModelTimes:
     """Measure one network at one size.
@@ -242,11 +259,12 @@ def measure_model(
         batch_sizes: those that may be drawn: the smallest is used for all depths, the largest for the outer ones too.
             Where a step would take longer than half a second, fewer images stand for them. After some seconds what is
             left is not measured, inner depths first.
-        scratch: a folder on the disk that checkpoints go to.
+        cache: keeps in which precision a GPU trains a network fastest; checkpoints are tried on its disk.
         watch: by whose clock the times are.
 
     Returns:
-        Times and bytes; `peak_memory_mb` is that of the process while it was at it.
+        Times and bytes. `peak_memory_mb` is that of the process while it was at it, and what the activations of more
+        images would add where the largest batch was not run.
 
     Raises:
         SpaceFileError, WeightsError, TrialError: the network cannot be built or trained so.
@@ -254,7 +272,7 @@ def measure_model(
     torch.set_num_threads(config.cpu_threads)
     machine.reset_peak_memory()
     began = time.perf_counter()
-    timed = TimedModel(config, classes)
+    timed = TimedModel(config, classes, cache)
     least = timed.network.least_batch
     small, large = max(least, min(batch_sizes)), max(least, *batch_sizes)
     units, top, sizes = timed.forward(least, watch)
@@ -269,17 +287,20 @@ def measure_model(
         if depth in outer or time.perf_counter() - began < _BUDGET_SECONDS:
             steps.append(timed.step(depth, size, watch))
     peak = torch.cuda.max_memory_allocated() / 2**20 if timed.device.type == "cuda" else machine.peak_memory_mb()
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="timing-") as folder:
-        checkpoint, best, size_mb = timed.saving(Path(folder))
+    peak += timed.saved_bytes(outer[0]) * (max(batch_sizes) - max(size for _, size in points)) / 2**20
+    with tempfile.TemporaryDirectory(dir=_made(cache.folder), prefix="timing-") as folder:
+        saves = tuple(timed.saving(depth, Path(folder)) for depth in reversed(outer))
+        best = timed.saving_best(Path(folder))
+        size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
     return ModelTimes(
         unit_seconds=tuple(units),
         top_seconds=top,
         map_bytes=tuple(sizes),
         steps=tuple(steps),
         build_seconds=timed.build_seconds,
-        checkpoint_seconds=checkpoint,
+        saves=saves,
         save_best_seconds=best,
-        checkpoint_mb=size_mb,
+        checkpoint_mb=size / 2**20,
         peak_memory_mb=peak,
     )
 
@@ -340,6 +361,11 @@ def _each(task: Callable[[], object], images: int, watch: Watch) -> float:
         return [(watch.now() - began) / images]
 
     return watch.medians(once)[0]
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _affordable(batch_size: int, forward_seconds: float, least: int) -> int:

@@ -1,0 +1,83 @@
+"""`tune-cnn check-cluster`: what is wrong or open in a cluster file is told with its line, all at once."""
+
+import re
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.malformed_clusters import AWS, JOB, LOCAL, MALFORMED_CLUSTERS, ROOT, MalformedCluster, filled_in
+from tune_cnn.cluster.commands import PYTHON
+from tune_cnn.errors import InputError
+from tune_cnn.search.cluster_check import check_cluster
+
+
+def faults(tmp_path: Path, text: str) -> list[str]:
+    """What the check says of a file of this text, without the file's name."""
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    try:
+        check_cluster(file)
+    except InputError as error:
+        return [fault.removeprefix(f"{file}:") for fault in error.faults]
+    return []
+
+
+@pytest.mark.parametrize("case", MALFORMED_CLUSTERS, ids=lambda case: case.id)
+def test_one_thing_wrong_is_told_with_its_line_and_nothing_else(case: MalformedCluster, tmp_path: Path) -> None:
+    found = faults(tmp_path, case.text)
+    assert len(found) == case.faults, found
+    (line,) = (int(fault.partition(": ")[0]) for fault in found if case.says in fault)
+    assert case.line in (None, line)
+
+
+@pytest.mark.parametrize("kind", [AWS, LOCAL, JOB])
+def test_a_shipped_file_is_refused_until_it_is_filled_in(kind: str, tmp_path: Path) -> None:
+    still_open = faults(tmp_path, (ROOT / kind).read_text())
+    assert len(still_open) == sum("FILL-IN" in line for line in (ROOT / kind).read_text().splitlines()[5:])
+    assert all("is still to be filled in" in fault for fault in still_open)
+    assert faults(tmp_path, filled_in(kind)) == []
+
+
+def test_every_fault_is_told_at_once_in_the_file_s_order(tmp_path: Path) -> None:
+    text = filled_in(AWS)
+    changes = [
+        ("203.0.113.7/32", "0.0.0.0/0"),
+        ("cache_stopped_nodes: false", "cache_stopped_nodes: true"),
+        ("Encrypted: true", "Encrypted: false"),
+        ("MarketType: spot", "MarketType: x"),
+        ("--dashboard-host=127.0.0.1 --", "--dashboard-host=0.0.0.0 --"),
+    ]
+    for old, new in changes:
+        text = text.replace(old, new, 1)
+    lines = [int(fault.partition(":")[0]) for fault in faults(tmp_path, text)]
+    assert len(lines) == 5
+    assert lines == sorted(lines)
+
+
+def test_a_secret_is_not_repeated(tmp_path: Path) -> None:
+    text = filled_in(AWS).replace("RAY_AUTH_MODE=token ~", "RAY_AUTH_TOKEN=hushhush RAY_AUTH_MODE=token ~")
+    (fault, *_) = faults(tmp_path, text)
+    assert "hushhush" not in fault
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("", "write at least cluster_name and provider", id="empty"),
+        pytest.param("- a\n", "not a cluster file", id="a-list"),
+        pytest.param("a: &a [*a, *a]\n", "has no anchor before it", id="an-alias-of-itself"),
+        pytest.param("a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+            f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcde", "bcdef", strict=True)
+        ), "aliases written out", id="an-alias-bomb"),
+    ],
+)  # fmt: skip
+def test_what_is_no_cluster_file_at_all_is_refused(text: str, says: str, tmp_path: Path) -> None:
+    assert any(says in fault for fault in faults(tmp_path, text))
+
+
+def test_the_versions_asked_for_are_those_of_the_constraints() -> None:
+    pins = dict(re.findall(r"^(\S+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    assert metadata.version("ray") == pins["ray"]
+    assert f"ray{pins['ray']}-py{PYTHON.replace('.', '')}" in filled_in(JOB)
+    assert f"rayproject/ray:{pins['ray']}-py{PYTHON.replace('.', '')}" in (ROOT / "kubernetes/Dockerfile").read_text()

@@ -1,0 +1,53 @@
+"""The commands that one begins with: what a space may say, starters of one's own, files of clusters."""
+
+import json
+
+import typer
+
+from tune_cnn import cli_options as options
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of space files, for editors."""
+    from tune_cnn.space.json_schema import space_json_schema
+
+    typer.echo(json.dumps(space_json_schema(), indent=2))
+
+
+@app.command()
+def init(
+    data_dir: options.NewData,
+    out: options.SpaceOut = None,
+) -> None:
+    """Write a starter space for a folder of images."""
+    from tune_cnn.starter import write_starter
+
+    file = write_starter(data_dir, out)
+    typer.echo(f"wrote {file}; try `tune-cnn check {file}`, then `tune-cnn search {file}`")
+
+
+@app.command()
+def sample(
+    name: options.SampleName,
+    folder: options.SampleFolder,
+    seed: options.SampleSeed = 0,
+) -> None:
+    """Generate a small stand-in data set of drawn images."""
+    from tune_cnn.sample import write_sample
+
+    write_sample(name, folder, seed=seed)
+    typer.echo(f"wrote {folder}")
+
+
+@app.command("check-cluster")
+def check_cluster(file: options.ClusterFile) -> None:
+    """Look over a cluster file, offline.
+
+    One for `ray up` (aws or local), or a RayJob of KubeRay: what Ray's schema finds, and what it leaves open.
+    """
+    from tune_cnn.search.cluster_check import check_cluster
+
+    typer.echo(f"{file}: {check_cluster(file)}, nothing wrong or open")

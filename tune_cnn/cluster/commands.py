@@ -1,0 +1,118 @@
+"""The shell commands of a `ray up` file: which Ray and Python they install, and how open they start it."""
+
+import re
+from collections.abc import Iterator
+
+from tune_cnn.cluster.report import Report
+from tune_cnn.config_faults import shown
+from tune_cnn.config_shape import Location
+
+PYTHON = "3.11"
+"""What constraints.txt was made with."""
+
+_SETUP = ("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands")
+_NIGHTLY = re.compile(r"ray-wheels/|\bdev0\b|\bray\S*nightly|--pre\b")
+_PINNED_RAY = re.compile(r"\bray(?:\[[^\]]*\])?==\s*([0-9][\w.]*)")
+_LOOSE_RAY = re.compile(r"\bpip3?\s+install\b(?:(?!&&|;).)*?[\s\"']ray(?:\[[^\]]*\])?(?:[\"'\s<>~]|$)")
+_PYTHON = re.compile(r"\bpython(3\.[0-9]+)\b|(?:--python|python=+)\s*(3\.[0-9]+)\b|\bpy(3[0-9]{1,2})\b")
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_START = re.compile(r"\bray\s+start\b")
+
+
+def check_commands(report: Report, *, ray_version: str) -> None:
+    """Note what the commands install and start that differs from here, or is open to others.
+
+    Args:
+        report: a file of `ray up`.
+        ray_version: the one that is installed here, which constraints.txt pins.
+    """
+    for location, command in _commands(report, *_SETUP):
+        _check_versions(report, location, command, ray_version)
+    _check_pin(report, ray_version)
+    _check_starts(report, "head_start_ray_commands", head=True)
+    if report.section("provider").get("type") != "local" or report.items("provider", "worker_ips"):
+        _check_starts(report, "worker_start_ray_commands", head=False)
+    if not any(str(remote).endswith(".ray/auth_token") for remote in report.section("file_mounts")):
+        text = "no token goes to the machines; write ~/.ray/auth_token: ~/.ray/auth_token"
+        report.fault(("file_mounts",), text)
+
+
+def _commands(report: Report, *names: str) -> Iterator[tuple[Location, str]]:
+    """Every command in these lists, the node types' own too, with its place."""
+    node_types = [("available_node_types", node_type) for node_type in report.section("available_node_types")]
+    for prefix in ((), *node_types):
+        for name in names:
+            for position, command in enumerate(report.items(*prefix, name)):
+                if isinstance(command, str):
+                    yield (*prefix, name, position), command
+
+
+def _check_versions(report: Report, location: Location, command: str, ray_version: str) -> None:
+    if _NIGHTLY.search(command):
+        report.fault(location, f"installs a nightly build of Ray; write ray[default]=={ray_version}")
+    elif _LOOSE_RAY.search(command) and "--constraint" not in command and " -c " not in command:
+        report.fault(location, f"installs whatever Ray is newest; write ray[default]=={ray_version}")
+    for found in _PINNED_RAY.findall(command):
+        if found != ray_version:
+            report.fault(location, f"installs Ray {found}, constraints.txt has {ray_version}; write ray=={ray_version}")
+    for groups in _PYTHON.findall(command):
+        found = next(group for group in groups if group)
+        found = found if "." in found else f"{found[0]}.{found[1:]}"
+        if found != PYTHON:
+            report.fault(location, f"uses Python {found}, constraints.txt was made with {PYTHON}; write python{PYTHON}")
+
+
+def _check_pin(report: Report, ray_version: str) -> None:
+    """Somewhere the version of Ray has to be settled; AWS's default for a missing list is a nightly build."""
+    texts = [command for _, command in _commands(report, *_SETUP)]
+    image = str(report.section("docker").get("image", ""))
+    pinned = any("constraints.txt" in text or _PINNED_RAY.search(text) for text in texts)
+    if not pinned and ray_version not in image:
+        stands = "nothing here settles Ray's version" if "setup_commands" in report.section() else "missing"
+        text = f"{stands}; write a command with pip install --constraint constraints.txt, or ray=={ray_version}"
+        report.fault(("setup_commands",), text)
+
+
+def _check_starts(report: Report, name: str, *, head: bool) -> None:
+    starts = [(location, command) for location, command in _commands(report, name) if _START.search(command)]
+    if not starts:
+        default = "Ray's default has no token" if report.value(name) is None else "no command starts Ray"
+        options = "--head --port=6379" if head else "--address=$RAY_HEAD_IP:6379"
+        report.fault((name,), f"{default}; write RAY_AUTH_MODE=token ray start {options}")
+    for location, command in starts:
+        _check_token(report, location, command)
+        _check_address(report, location, command, head=head)
+        host = re.search(r"--dashboard-host[=\s]+(\S+)", command)
+        if host and host[1] not in _LOOPBACK:
+            text = (
+                f"the dashboard answers at {shown(host[1])}; write --dashboard-host=127.0.0.1 and use `ray dashboard`"
+            )
+            report.fault(location, text)
+
+
+def _check_token(report: Report, location: Location, command: str) -> None:
+    mode = re.search(r"\bRAY_AUTH_MODE=(\S*?)(?:;|\s|$)", command)
+    if mode is None:
+        report.fault(location, "starts Ray without token authentication; write RAY_AUTH_MODE=token before ray start")
+    elif mode[1].strip("\"'") != "token":
+        report.fault(location, f"RAY_AUTH_MODE={mode[1]} switches authentication off; write RAY_AUTH_MODE=token")
+
+
+def _check_address(report: Report, location: Location, command: str, *, head: bool) -> None:
+    if head:
+        if "--head" not in command:
+            report.fault(location, "starts no head; write ray start --head")
+        if "--autoscaling-config" not in command:
+            wanted = "--autoscaling-config=~/ray_bootstrap_config.yaml"
+            report.fault(location, f"no workers would ever be started; write ray start --head {wanted}")
+    elif "$RAY_HEAD_IP" not in command:
+        report.fault(location, "does not join the head; write ray start --address=$RAY_HEAD_IP:6379")
+    elif (port := re.search(r"\$RAY_HEAD_IP:([0-9]+)", command)) and port[1] != (wanted := _head_port(report)):
+        report.fault(location, f"looks for the head at port {port[1]}; write --address=$RAY_HEAD_IP:{wanted}")
+
+
+def _head_port(report: Report) -> str:
+    for _, command in _commands(report, "head_start_ray_commands"):
+        if found := re.search(r"--port[=\s]+([0-9]+)", command):
+            return found[1]
+    return "6379"

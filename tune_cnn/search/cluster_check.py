@@ -1,0 +1,105 @@
+"""`tune-cnn check-cluster`: what Ray's own schema finds in a cluster file, and what it does not look at. Offline.
+
+The second importer of Ray, for the schema of `ray up` alone: it starts nothing.
+"""
+
+import contextlib
+import copy
+import io
+import json
+from importlib import metadata
+from pathlib import Path
+
+import jsonschema  # type: ignore[import-untyped]  # its stubs are a package of their own
+import ray.autoscaler
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from tune_cnn.cluster.aws import check_aws
+from tune_cnn.cluster.commands import PYTHON, check_commands
+from tune_cnn.cluster.everywhere import check_everywhere, check_words
+from tune_cnn.cluster.kubernetes import check_rayjob
+from tune_cnn.cluster.machines import check_machines
+from tune_cnn.cluster.report import Report
+from tune_cnn.config_faults import shown
+from tune_cnn.config_shape import nearest
+from tune_cnn.errors import ClusterFileError
+from tune_cnn.yaml_files import plain_words, read_yaml
+
+_PROVIDERS = {"aws": check_aws, "local": check_machines}
+
+
+def check_cluster(file: Path) -> str:
+    """Check a file of `ray up`, or a KubeRay RayJob.
+
+    Returns:
+        What it is, in a few words.
+
+    Raises:
+        SpaceFileError: it is no YAML, or has tags, aliases without end and the like.
+        ClusterFileError: every other fault, a line each.
+    """
+    document = read_yaml(file, least="cluster_name and provider, or apiVersion and kind")
+    report = Report(document)
+    check_everywhere(report)
+    check_words(report, plain_words(file))
+    if not isinstance(document.tree, dict):
+        report.fault((), "not a cluster file; write cluster_name and provider, or apiVersion and kind")
+        what = ""
+    elif {"apiVersion", "kind"} & set(document.tree):
+        check_rayjob(report, ray_version=metadata.version("ray"), python=PYTHON)
+        what = "a RayJob of KubeRay"
+    else:
+        what = _check_ray_up(report)
+    if lines := report.lines():
+        raise ClusterFileError(lines)
+    return what
+
+
+def _check_ray_up(report: Report) -> str:
+    _check_schema(report)
+    kind = report.section("provider").get("type")
+    if kind in _PROVIDERS:
+        _PROVIDERS[kind](report)
+        check_commands(report, ray_version=metadata.version("ray"))
+    elif isinstance(kind, str):
+        close = nearest(kind, list(_PROVIDERS))
+        hint = f"did you mean {close!r}?" if close else "write aws or local; for Kubernetes, a RayJob"
+        report.fault(("provider", "type"), f"{shown(kind)} is not known here; {hint}")
+    if not report.lines():
+        _check_as_ray_does(report)
+    return f"a `ray up` file for provider {kind}"
+
+
+def _check_schema(report: Report) -> None:
+    """Note everything in which the file differs from Ray's schema, where Ray itself would stop at the first."""
+    file = Path(ray.autoscaler.__file__).with_name("ray-schema.json")
+    validator = jsonschema.Draft7Validator(json.loads(file.read_text()))
+    for error in validator.iter_errors(report.document.tree):
+        location = tuple(error.absolute_path)
+        if error.validator == "additionalProperties":
+            known = list(error.schema.get("properties", {}))
+            for name in sorted(set(error.instance) - set(known)):
+                hint = f"did you mean {close!r}?" if (close := nearest(name, known)) else f"known: {', '.join(known)}"
+                report.fault((*location, name), f"unknown name; {hint}")
+        elif error.validator == "required":
+            for name in sorted(set(error.validator_value) - set(error.instance)):
+                report.fault((*location, name), f"missing; write {name}: …")
+        elif error.validator == "type":
+            wanted = {"object": "a section", "array": "a list", "string": "text", "boolean": "true or false"}
+            kinds = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
+            words = " or ".join(
+                wanted.get(kind, f"a whole {kind}".replace("whole integer", "whole number")) for kind in kinds
+            )
+            report.settle(location, f"{shown(error.instance)} cannot stand here; write {words}")
+        else:
+            report.fault(location, f"{shown(error.instance)}: {error.message}; write what Ray's schema takes")
+
+
+def _check_as_ray_does(report: Report) -> None:
+    """Let Ray have the last word, on what its schema cannot say; nothing of what it prints is for the user."""
+    tree = copy.deepcopy(report.document.tree)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            validate_config(prepare_config(tree))
+    except (jsonschema.ValidationError, ValueError, RuntimeError, AssertionError, KeyError) as error:
+        report.fault((), f"Ray refuses the file: {str(error).splitlines()[0]}; write what it asks for")
