@@ -14,7 +14,8 @@ from tune_cnn.results.records import RunFolder
 from tune_cnn.training.batches import best_device
 from tune_cnn.training.busy import kept_busy
 from tune_cnn.training.times import ModelTimes
-from tune_cnn.training.timing import Watch, measure_images, measure_model
+from tune_cnn.training.timing import measure_images, measure_model
+from tune_cnn.training.watch import Watch
 from tune_cnn.yaml_files import load_model
 
 

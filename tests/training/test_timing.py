@@ -5,7 +5,9 @@ import torch
 
 from tests.conftest import trial_config
 from tune_cnn.data.cache import Cache
-from tune_cnn.training.timing import TimedModel, Watch, measure_images, measure_model
+from tune_cnn.training.timed_model import TimedModel
+from tune_cnn.training.timing import measure_images, measure_model
+from tune_cnn.training.watch import Watch
 
 LAYERS = {"kind": "custom", "layers": [{"conv": 4, "pool": 2}, {"conv": 8, "batch_norm": True}]}
 NET = {"backbone": LAYERS, "weights": "none", "head": {"hidden": [8]}}

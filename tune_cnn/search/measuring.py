@@ -20,7 +20,7 @@ from tune_cnn.space.schema import Space
 from tune_cnn.training.times import ImageTimes, ModelTimes
 
 if TYPE_CHECKING:
-    from tune_cnn.training.timing import Watch
+    from tune_cnn.training.watch import Watch
 
 DRAWS = 600
 """Configurations that stand for all that the space may draw."""
@@ -103,7 +103,7 @@ def measure(pool: Pool, data: ImageData, *, cache: Cache, note: Note) -> Measure
         SpaceFileError, TrialError: a network cannot be built or trained.
     """
     from tune_cnn.training.batches import best_device  # torch: takes seconds
-    from tune_cnn.training.timing import Watch
+    from tune_cnn.training.watch import Watch
 
     candidates = pool.candidates()
     watch = Watch(best_device(), pool.configs[0].cpu_threads)
