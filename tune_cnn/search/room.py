@@ -11,7 +11,6 @@ from tune_cnn.search.slots import Slots
 from tune_cnn.sections.search import SearchConfig
 from tune_cnn.training.times import ModelTimes
 
-
 WORKER_OVER_BARE = 1.4
 """What a worker takes over the bare process that measured: 1.36 to 1.39 times as much in three searches of lite0 at
 96 px on CPUs, by their `peak_memory_mb` at the largest batch."""
