@@ -230,10 +230,13 @@ def _search(
     cache_dir: Path | None,
     cache_gb: float | None,
 ) -> None:
+    from tune_cnn.machine import collector_asleep
     from tune_cnn.results.records import RunFolder
     from tune_cnn.search.places import SearchPlaces
     from tune_cnn.search.screen import Screen
-    from tune_cnn.search.search import search
+
+    with collector_asleep():
+        from tune_cnn.search.search import search
 
     places = SearchPlaces(RunFolder(run.absolute()), cache_of(cache_dir, cache_gb), weights, address)
     try:
