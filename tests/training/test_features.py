@@ -172,7 +172,7 @@ def test_a_cut_that_is_not_exact_with_these_weights_leaves_nothing(tmp_path: Pat
 def test_a_form_keeps_values_type_and_order_in_memory(tensor: Tensor) -> None:
     form = Form.of(tensor)
     assert Form.from_json(form.as_json()) == form
-    back = form.tensor(form.rows(tensor).copy())
+    back = form.tensor(torch.from_numpy(form.rows(tensor).copy()))
     assert torch.equal(back, tensor)
     assert (back.dtype, back.stride()) == (tensor.dtype, tensor.stride())
     assert form.spec(3).size_bytes == 3 * form.size_bytes == tensor.numel() * tensor.element_size()
