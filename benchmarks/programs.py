@@ -53,8 +53,17 @@ def search_ours(space: Path, setting: Setting, folder: Path, *, overrides: Seque
         *("--concurrent", str(setting.concurrent), "--gpus-per-trial", str(setting.gpus_per_trial)),
         *(part for override in overrides for part in ("--set", override)),
     ]
+    run, began = RunFolder(folder / "run"), time.time()
     seconds = timed(command, folder / "output.txt")
-    return Searched(OURS, seconds, read_run(RunFolder(folder / "run")))
+    handed_out, last_word = _span(run)
+    return Searched(OURS, seconds, read_run(run), handed_out - began, last_word - handed_out)
+
+
+def _span(run: RunFolder) -> tuple[float, float]:
+    """Give when the driver handed out the first trial, and when the last trial wrote to its log."""
+    trials = list(run.path.glob("trials/*"))
+    handed_out = min((trial / "config.yaml").stat().st_mtime for trial in trials)
+    return handed_out, max((trial / "trial.log").stat().st_mtime for trial in trials)
 
 
 def read_run(run: RunFolder) -> tuple[Trained, ...]:
