@@ -221,7 +221,7 @@ app.add_typer(cli_models.app)
 app.add_typer(cli_start.app)
 
 
-def _overrides(sets: list[str] | None, *flags: float | None) -> list[str]:
+def _overrides(sets: list[str] | None, *flags: float | str | None) -> list[str]:
     """Give what the command line changes in a space: --set first, then the options of their own, in their order."""
     named = zip(_FLAGS, flags, strict=True)
     return [*(sets or []), *(f"{name}={value}" for name, value in named if value is not None)]

@@ -62,9 +62,11 @@ CpusPerTrial = Annotated[
     float | None, typer.Option(metavar="X", help="CPUs of one trial; overrides search.per_trial.cpus.")
 ]
 GpusPerTrial = Annotated[
-    float | None,
+    str | None,
     typer.Option(
-        metavar="X", help="GPUs of one trial, a fraction shares one; by default one if there is any, else none."
+        metavar="X",
+        help="GPUs of one trial, a fraction shares one; auto: as many trials on a GPU as its memory was measured to "
+        "hold; by default one if there is any, else none.",
     ),
 ]
 Address = Annotated[str | None, typer.Option(metavar="A", help="A Ray cluster to search on; this machine by default.")]

@@ -145,8 +145,9 @@ def _fault_of_no_branch(location: Location, model: type[BaseModel], tree: Any) -
     choices = members(field.annotation) if field else ()
     words = [str(word) for choice in choices for word in get_args(choice) if isinstance(word, str)]
     close = nearest(value, words) if isinstance(value, str) else None
-    if words and int in choices:
-        ways = listing([*words, "a whole number"])
+    numbers = [name for sort, name in ((int, "a whole number"), (float, "a number")) if sort in choices]
+    if words and numbers:
+        ways = listing([*words, *numbers])
     elif words:
         sections = any(is_section(item) for choice in choices for item in get_args(choice))
         several = "a list of transforms, each {transform: NAME, arguments: {…}}" if sections else "a list of these"

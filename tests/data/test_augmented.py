@@ -89,10 +89,10 @@ def test_a_view_is_what_drawing_each_image_online_gives(split: SplitImages, cach
     assert not np.array_equal(online(split, 0)[0], online(split, 3)[0])
 
 
-def test_a_view_is_drawn_once_and_when_it_is_asked_for(split: SplitImages, cache: Cache) -> None:
-    views = views_of(split, cache)
+def test_a_view_is_drawn_once_and_when_it_is_looked_at(split: SplitImages, cache: Cache) -> None:
+    images, _ = views_of(split, cache).open(0)
     assert not (cache.folder / KIND).exists()
-    views.open(0)
+    assert len(images[:1]) == 1
     [entry] = [path for path in (cache.folder / KIND).iterdir() if path.is_dir()]
     stamp = (entry / "images.npy").stat().st_mtime_ns
     shown(views_of(split, cache), 0)

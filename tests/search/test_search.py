@@ -289,6 +289,18 @@ def test_nothing_half_written_is_left_of_interrupts(interrupted: Path) -> None:
     assert len(list(interrupted.glob("trials/*/.best-*"))) == 2
 
 
+@pytest.mark.slow
+def test_two_searches_at_once_on_one_new_cache_both_end_right(command: Command) -> None:
+    runs = [command.folder / "runs" / name for name in ("one", "other")]
+    searches = [command.start(*ONE_BY_ONE, "--name", run.name, "--cache-dir", "new-cache") for run in runs]
+    for process in searches:
+        out, err = process.communicate(timeout=500)
+        assert process.returncode == 0, out + err
+    pd.testing.assert_frame_equal(*(leaderboard(run).drop(columns=TIMES) for run in runs))
+    assert not [log for run in runs for log in run.glob("trials/*/trial.log") if "cannot be used" in log.read_text()]
+    assert not list((command.folder / "new-cache").rglob("*.part"))
+
+
 def test_a_search_in_which_all_fails_alike_ends_with_the_cause(command: Command) -> None:
     lr = "training.optimizer={kind: sgd, lr: 1e15}"
     same = ["--set", "training.batch_size=8", "--set", "model={backbone: resnet18, weights: none}"]

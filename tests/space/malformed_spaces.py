@@ -56,6 +56,10 @@ def _dropout(value: str, says: str, *, id: str, faults: int = 1) -> MalformedSpa
     return _line(9, f"  head: {{dropout: {value}}}", says, id=id, faults=faults)
 
 
+def _gpus(value: str, says: str, *, id: str) -> MalformedSpace:  # noqa: A002
+    return _line(15, f"search: {{trials: 4, per_trial: {{gpus: {value}}}}}", says, id=id)
+
+
 def _epochs(value: str, says: str, *, id: str, faults: int = 1, at: int | None = None) -> MalformedSpace:  # noqa: A002
     return _line(11, f"  epochs: {value}", says, id=id, faults=faults, at=at)
 
@@ -208,6 +212,12 @@ VALUE_FAULTS = (
     ),
     _line(9, "  weights: imagnet", "is no file; did you mean 'imagenet'?", id="weights-misspelt"),
     _line(9, "  weights_file: x", "does not stand in a space file", id="weights-file-written"),
+    _gpus("half", "'half' cannot stand here; write auto or a number", id="half-a-gpu-in-words"),
+    _gpus("Auto", "did you mean 'auto'? Write auto or a number", id="auto-with-a-capital"),
+    _gpus("true", "true cannot stand here; write auto or a number", id="true-for-gpus"),
+    _gpus("-1", "-1 is too small; write 0 or more", id="fewer-gpus-than-none"),
+    _gpus("{choice: [0.5, auto]}", "cannot be searched", id="gpus-to-search"),
+    _line(11, "  precision: fp16", "'fp16' is unknown; write auto, float32 or half", id="precision-by-another-name"),
     _epochs("8.5", "8.5 is not a whole number; write e.g. 20", id="half-an-epoch"),
     _epochs("true", "true is not a whole number", id="true-for-a-number"),
     _epochs("null", "null is not a whole number", id="null-for-a-number"),

@@ -74,7 +74,8 @@ def test_a_batch_that_fits_is_one_plain_step() -> None:
     torch.manual_seed(5)
     step(images(4), targets)
     torch.manual_seed(5)
-    nn.functional.cross_entropy(other(images(4)), targets, WEIGHT, label_smoothing=0.1).backward()  # type: ignore[no-untyped-call]
+    loss = nn.functional.cross_entropy(other(images(4)), targets, WEIGHT, label_smoothing=0.1)
+    loss.backward()  # type: ignore[no-untyped-call]
     torch.optim.SGD(other.parameters(), lr=0.1).step()
     for mine, its in zip(network.state_dict().values(), other.state_dict().values(), strict=True):
         assert torch.equal(mine, its)

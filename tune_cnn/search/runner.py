@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -111,15 +111,57 @@ def _connect(address: str | None, scratch: Path, *, insecure: bool) -> None:
         ) from error
 
 
-def slots(per_trial: PerTrial, concurrent: int | None) -> Slots:
+def slots(per_trial: PerTrial, concurrent: int | None, gpu_share: Callable[[], float]) -> Slots:
     """Share the cluster's resources out to trials: those of the machines that run, and of those that would come.
+
+    Args:
+        per_trial: what one trial asks for.
+        concurrent: at most so many; None for as many as fit.
+        gpu_share: finds out what `auto` stands for; called where it is asked for and there is a GPU.
 
     Raises:
         InputError: one trial asks for more than there is.
     """
     there, may_come = ray.cluster_resources(), ray_state.get_max_resources_from_cluster_config() or {}
     cpus, gpus = (max(float(there.get(name, 0)), float(may_come.get(name, 0))) for name in ("CPU", "GPU"))
-    return share_out(cpus=cpus, gpus=gpus, per_trial=per_trial, concurrent=concurrent)
+    share = gpu_share() if per_trial.gpus == "auto" and gpus else 1.0
+    return share_out(cpus=cpus, gpus=gpus, per_trial=per_trial, concurrent=concurrent, gpu_share=share)
+
+
+def measure_gpu_memory(configs: Sequence[TrialConfig], classes: int, cache: Cache) -> tuple[float, float] | None:
+    """Train a few steps of some configurations on a GPU of the cluster that nobody else uses meanwhile.
+
+    Args:
+        configs: whose greediest counts.
+        classes: number of logits.
+        cache: keeps what a worker's machine finds out.
+
+    Returns:
+        MiB that were used, and that the GPU has; None where the worker sees no GPU.
+
+    Raises:
+        SearchError: the worker died, or torch gave up.
+    """
+    # max_calls: the process goes when it is through, and gives the GPU's memory back.
+    task = ray.remote(num_cpus=0, num_gpus=1, max_calls=1, max_retries=0)(_gpu_memory)
+    try:
+        found: tuple[float, float] | None = ray.get(
+            task.remote([config.model_dump(mode="json") for config in configs], classes, cache)
+        )
+    except ray.exceptions.RayError as error:
+        raise SearchError(
+            f"the memory that trials need of a GPU could not be measured: {failure_of(error).reason}; write "
+            "--gpus-per-trial with a number"
+        ) from error
+    return found
+
+
+def _gpu_memory(configs: Sequence[dict[str, Any]], classes: int, cache: Cache) -> tuple[float, float] | None:
+    """Measure on a worker; a Ray task."""
+    from tune_cnn.training.gpu_memory import gpu_memory
+
+    found = gpu_memory([TrialConfig.model_validate(config) for config in configs], classes, cache)
+    return (found.used_mb, found.total_mb) if found else None
 
 
 def run_jobs(session: Session, offered: Slots, *, metric: Metric, cache: Cache, scratch: Path) -> None:

@@ -4,9 +4,10 @@ import json
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.audit import audit_data
+from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageData, open_data
 from tune_cnn.data.findings import FINDING_COLUMNS
 from tune_cnn.errors import RunFolderError, WeightsError
@@ -30,6 +32,7 @@ from tune_cnn.search.conclusion import conclude
 from tune_cnn.search.cost import Images
 from tune_cnn.search.finals import FinalsSession
 from tune_cnn.search.forecast import Forecast
+from tune_cnn.search.gpu_share import greediest, share_of_gpu
 from tune_cnn.search.known_times import known_times
 from tune_cnn.search.places import SearchPlaces
 from tune_cnn.search.screen import Screen
@@ -83,8 +86,8 @@ def search(
         write_csv(places.run.audit, FINDING_COLUMNS, (finding.row() for finding in audit.findings))
         for text in (*audit.facts, *doubts(space, data, audit)):
             screen.note(text)
-        counts = Images.of(data)
-        finals = _run(session, study, places, screen, counts)
+        share = partial(_gpu_share, space, len(data.classes), places.cache, screen)
+        finals = _run(session, study, places, screen, Images.of(data), share)
         if session.spent:
             screen.lines({"finished": session.spent})
         if told := session.estimate_text():
@@ -215,7 +218,12 @@ def device_name() -> str:
 
 
 def _run(
-    session: SearchSession, study: Study, places: SearchPlaces, screen: Screen, counts: Images
+    session: SearchSession,
+    study: Study,
+    places: SearchPlaces,
+    screen: Screen,
+    counts: Images,
+    gpu_share: Callable[[], float],
 ) -> FinalsSession | None:
     """Run what is left of the search, then of its finals; Ray is only started if anything is."""
     search = session.space.search
@@ -223,7 +231,7 @@ def _run(
     if session.over and (finals is None or finals.over):
         return finals
     with runner.ray_running(places.address, insecure=places.insecure_cluster) as scratch:
-        offered = runner.slots(search.per_trial, search.concurrent)
+        offered = runner.slots(search.per_trial, search.concurrent, gpu_share)
         screen.lines({"running": offered.text})
         metric, cache = search.ranked_by, places.cache
         measured = known_times(cache.folder, session.space, offered)
@@ -237,6 +245,19 @@ def _run(
             _tell_if_short(session, screen)
             runner.run_jobs(finals, offered, metric=metric, cache=cache, scratch=scratch)
     return finals
+
+
+def _gpu_share(space: Space, classes: int, cache: Cache, screen: Screen) -> float:
+    """Find out which share of a GPU a trial of a space gets, and say so."""
+    screen.note("measuring the memory that trials need of a GPU …")
+    found = runner.measure_gpu_memory(greediest(space), classes, cache)
+    if found is None:
+        screen.note("the worker sees no GPU, though the cluster counts one: a trial gets a whole one")
+        return 1.0
+    used, total = found
+    share = share_of_gpu(used_mb=used, total_mb=total)
+    screen.note(f"the greediest trials take {used:.0f} MiB of the {total:.0f} of a GPU: each gets {share:g} of one")
+    return share
 
 
 def _finals(session: SearchSession, study: Study, screen: Screen) -> FinalsSession | None:

@@ -23,7 +23,9 @@ class Slots:
         return f"{self.concurrent} trials at a time, each on {each} of {self.cpus:g} CPUs and {self.gpus:g} GPUs"
 
 
-def share_out(*, cpus: float, gpus: float, per_trial: PerTrial, concurrent: int | None) -> Slots:
+def share_out(
+    *, cpus: float, gpus: float, per_trial: PerTrial, concurrent: int | None, gpu_share: float = 1.0
+) -> Slots:
     """Say how many trials run at a time. Where there is no GPU at all, trials run on CPUs.
 
     Args:
@@ -31,11 +33,13 @@ def share_out(*, cpus: float, gpus: float, per_trial: PerTrial, concurrent: int 
         gpus: that are there.
         per_trial: what one trial asks for.
         concurrent: at most so many; None for as many as fit.
+        gpu_share: what `auto` stands for.
 
     Raises:
         InputError: one trial asks for more than there is.
     """
-    asked_gpus = (1.0 if per_trial.gpus is None else per_trial.gpus) if gpus else 0.0
+    asked = 1.0 if per_trial.gpus is None else gpu_share if per_trial.gpus == "auto" else per_trial.gpus
+    asked_gpus = asked if gpus else 0.0
     fits = [int(cpus / per_trial.cpus)] + ([int(gpus / asked_gpus)] if asked_gpus else [])
     if min(fits) < 1:
         raise InputError(

@@ -1,7 +1,7 @@
 """The `search` section: how many trials, in which order, and what ranks them."""
 
 from collections.abc import Mapping
-from typing import Literal, Self, cast, get_args
+from typing import Annotated, Literal, Self, cast, get_args
 
 from pydantic import Field, model_validator
 
@@ -19,8 +19,9 @@ class PerTrial(Section):
     """What one trial occupies of a node; fractions share a GPU."""
 
     cpus: float = Field(default=1.0, gt=0)
-    gpus: float | None = Field(default=None, ge=0)
-    """None: one GPU where there is one, else none."""
+    gpus: Annotated[float, Field(ge=0)] | Literal["auto"] | None = None
+    """None: one GPU where there is one, else none. `auto`: where there is one, the share of it that the greediest
+    trials of the space were seen to need as the search began, so that several run on one."""
 
 
 Metric = Literal[

@@ -4,7 +4,6 @@ Frozen units are left out: a resumed trial builds them again, from the file of w
 tells whether they came out the same. The tensors of the best epoch stay beside those of the last.
 """
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from torch import Tensor, optim
 from tune_cnn.errors import StoreError
 from tune_cnn.files import write_whole
 from tune_cnn.models.network import Network
+from tune_cnn.models.prefix_digest import prefix_digests
 from tune_cnn.models.units import units_of
 from tune_cnn.results.best_model import BEST, MOVING, STATE, BestEpoch, DamagedModelError, read_sound, tensors_name
 
@@ -57,12 +57,7 @@ def moving_state(model: Network) -> dict[str, Tensor]:
 
 def frozen_digest(model: Network, units: int) -> str:
     """Give a digest of the names and values of the first `units` units, frozen or not."""
-    still, digest = _of_frozen_units(model, units), hashlib.sha256()
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) in still:
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().data)
-    return digest.hexdigest()
+    return prefix_digests(model, units)[-1]
 
 
 def _of_frozen_units(model: Network, units: int) -> frozenset[int]:

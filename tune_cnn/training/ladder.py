@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from tune_cnn.data.cache import Cache
@@ -67,7 +66,7 @@ def find_ladder(model: Network, setting: Setting, view: Batches, cache: Cache) -
 
 def ladder_key(model: Network, setting: Setting) -> str:
     """Name the ladder of a network: of all that are built alike and computed with the same."""
-    made_of = [FORMAT_VERSION, structure_digest(model), model.gives, type(model).__name__, torch.get_num_threads()]
+    made_of = [FORMAT_VERSION, structure_digest(model), model.gives, type(model).__name__]
     return hashlib.sha256(json.dumps([*made_of, *_top(model), *setting.parts()]).encode()).hexdigest()[:32]
 
 

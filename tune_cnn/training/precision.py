@@ -20,8 +20,8 @@ from torch import Tensor
 
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
-from tune_cnn.models.network import Network
-from tune_cnn.training.micro_batches import Inputs, is_out_of_memory
+from tune_cnn.models.network import Inputs, Network
+from tune_cnn.training.micro_batches import is_out_of_memory
 
 CLEARLY = 1.15
 """How much faster something has to be than what it would replace: less may be chance."""
@@ -82,8 +82,8 @@ def precision_for(config: TrialConfig, network: Network, cache: Cache, device: t
     name = config.training.precision
     if device.type != "cuda":
         return Precision("bfloat16" if name == "half" else "float32")
-    # A GPU without units for bfloat16 emulates it, slowly.
-    half = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    with torch.cuda.device(device):  # a GPU without units for bfloat16 emulates it, slowly
+        half = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     dtypes = {"float32": ("float32",), "half": (half,), "auto": ("float32", half)}[name]
     candidates = [Precision(dtype, layout) for dtype in dtypes for layout in ("contiguous", "channels_last")]
     return fastest(candidates, config, network, cache, device)
