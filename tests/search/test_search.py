@@ -296,7 +296,8 @@ def test_two_searches_at_once_on_one_new_cache_both_end_right(command: Command) 
     for process in searches:
         out, err = process.communicate(timeout=500)
         assert process.returncode == 0, out + err
-    pd.testing.assert_frame_equal(*(leaderboard(run).drop(columns=TIMES) for run in runs))
+    one, other = (leaderboard(run).drop(columns=TIMES) for run in runs)
+    pd.testing.assert_frame_equal(one, other)
     assert not [log for run in runs for log in run.glob("trials/*/trial.log") if "cannot be used" in log.read_text()]
     assert not list((command.folder / "new-cache").rglob("*.part"))
 
