@@ -247,10 +247,13 @@ class Given:
 
 
 def _search(opened: "OpenedSpace", run: Path, given: Given) -> None:
+    from tune_cnn.machine import collector_asleep
     from tune_cnn.results.records import RunFolder
     from tune_cnn.search.places import SearchPlaces
     from tune_cnn.search.screen import Screen
-    from tune_cnn.search.search import search
+
+    with collector_asleep():
+        from tune_cnn.search.search import search
 
     cache = cache_of(given.cache_dir, given.cache_gb)
     places = SearchPlaces(RunFolder(run.absolute()), cache, given.weights, given.address, given.insecure_cluster)

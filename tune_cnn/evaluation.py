@@ -10,10 +10,11 @@ import torch
 
 from tune_cnn.config import Task, TrialConfig
 from tune_cnn.data.cache import Cache
-from tune_cnn.data.dataset import ImageData, open_data
+from tune_cnn.data.dataset import ImageData
 from tune_cnn.data.decode import Pixels, UndecodableError, decode_image, fit_image, unfit_mask
 from tune_cnn.data.folds import fold_data
 from tune_cnn.data.masks import Mask
+from tune_cnn.data.resident import open_resident
 from tune_cnn.errors import DataError
 from tune_cnn.models.network import Network
 from tune_cnn.models.saved import ModelCard, load_model, read_whole
@@ -104,7 +105,7 @@ def open_scored_data(config: TrialConfig, card: ModelCard, *, data_root: Path | 
         DataError: the data cannot be used, or have other classes than the model.
     """
     section = config.data if data_root is None else config.data.model_copy(update={"root": str(data_root)})
-    data = open_data(section, card.image, cache=cache)
+    data = open_resident(section, card.image, cache=cache)
     if config.folds:  # the model is the first fold's
         data = fold_data(data, config.folds, seed=section.splits.seed)[0]
     if data.classes != card.classes:

@@ -110,7 +110,7 @@ def test_a_search_goes_from_ray_up_to_a_leaderboard(there: Loopback, cluster: Pa
     search = "tune-cnn search ~/small.yaml --data ~/shapes --out ~/runs --address auto"
     job = submit(there, "bash", "-c", search)
     assert job.returncode == 0, job.stdout + job.stderr
-    assert "2 trials at a time, each on 1 CPUs and 0 GPUs of 2 CPUs" in job.stdout
+    assert "2 trials at a time, each on 1 CPU of 2 CPUs" in job.stdout
     fetched = there.run("ray", "rsync-down", cluster, "~/runs/small/", there.laptop / "small")
     assert fetched.returncode == 0, fetched.stdout + fetched.stderr
     rows = pd.read_csv(there.laptop / "small" / "leaderboard.csv")

@@ -42,7 +42,7 @@ from ray.tune.search import Searcher  # noqa: E402
 from tune_cnn.config import TrialConfig  # noqa: E402
 from tune_cnn.data.cache import Cache  # noqa: E402
 from tune_cnn.errors import SearchError  # noqa: E402
-from tune_cnn.machine import usable_cpus  # noqa: E402
+from tune_cnn.machine import collector_asleep, usable_cpus  # noqa: E402
 from tune_cnn.models.hub import TRIAL_ENVIRONMENT  # noqa: E402
 from tune_cnn.results.failures import failure_of, write_traceback  # noqa: E402
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder  # noqa: E402
@@ -215,7 +215,8 @@ def _trainable(config: dict[str, Any], *, metric: Metric, cache: Cache) -> None:
         tune.report({_MESSAGE: epoch_message(epoch, facts, peak_memory_mb)})  # text, as Ray flattens what is nested
 
     try:
-        from tune_cnn.trial import run_trial
+        with collector_asleep():
+            from tune_cnn.trial import run_trial
 
         run_trial(
             TrialConfig.model_validate(config["config"]),

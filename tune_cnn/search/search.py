@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -21,14 +21,12 @@ from tune_cnn.data.dataset import ImageData, open_data
 from tune_cnn.data.findings import FINDING_COLUMNS
 from tune_cnn.errors import RunFolderError, WeightsError
 from tune_cnn.files import sweep, write_whole
-from tune_cnn.machine import usable_cpus
-from tune_cnn.models.weights import ResolvedWeights, resolve_weights
+from tune_cnn.machine import collector_asleep, usable_cpus
 from tune_cnn.results.display import place
 from tune_cnn.results.records import RunFolder
 from tune_cnn.results.tables import write_csv
 from tune_cnn.search import runner
 from tune_cnn.search.check import check_folds, doubts
-from tune_cnn.search.conclusion import conclude
 from tune_cnn.search.cost import Images
 from tune_cnn.search.finals import FinalsSession
 from tune_cnn.search.forecast import Forecast
@@ -40,6 +38,9 @@ from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
 from tune_cnn.space.schema import Space
 from tune_cnn.yaml_files import write_yaml
+
+if TYPE_CHECKING:
+    from tune_cnn.models.weights import ResolvedWeights
 
 _PACKAGES = ("tune-cnn", "ray", "optuna", "torch", "torchvision", "timm", "albumentations", "numpy", "pillow")
 
@@ -92,6 +93,8 @@ def search(
             screen.lines({"finished": session.spent})
         if told := session.estimate_text():
             screen.lines({"estimate": told})
+        from tune_cnn.search.conclusion import conclude
+
         conclude(session, finals, places, screen, task=default.task)
 
 
@@ -113,12 +116,15 @@ def driver_lock(run: RunFolder) -> Iterator[None]:
         ) from error
 
 
-def _weights(pair: tuple[str, str], places: SearchPlaces) -> ResolvedWeights:
+def _weights(pair: tuple[str, str], places: SearchPlaces) -> "ResolvedWeights":
     """Find the starting weights, and make sure that a search which goes on starts its trials from those it had.
 
     Raises:
         WeightsError: they cannot be had, or are others than before.
     """
+    with collector_asleep():  # torch takes seconds: what is wrong with the images is told before
+        from tune_cnn.models.weights import resolve_weights
+
     before = latest(read_run(places.run))["weights"].get(" ".join(pair)) if places.run.run.exists() else None
     if before and before["file"] and places.weights_dir is None and Path(before["file"]).is_file():
         found = resolve_weights(pair[0], before["file"], weights_dir=None, cache_dir=places.cache.folder)
@@ -133,7 +139,7 @@ def _weights(pair: tuple[str, str], places: SearchPlaces) -> ResolvedWeights:
 
 
 def _claim(
-    run: RunFolder, space: Space, data: ImageData, weights: Mapping[tuple[str, str], ResolvedWeights], command: str
+    run: RunFolder, space: Space, data: ImageData, weights: Mapping[tuple[str, str], "ResolvedWeights"], command: str
 ) -> None:
     """Write what the run folder is about, or make sure that it is about the same and add this call to the first.
 
@@ -170,7 +176,7 @@ def _check_same(run: RunFolder, before: Mapping[str, Any], space: Space, data: I
         )
 
 
-def _call_facts(space: Space, weights: Mapping[tuple[str, str], ResolvedWeights], command: str) -> dict[str, Any]:
+def _call_facts(space: Space, weights: Mapping[tuple[str, str], "ResolvedWeights"], command: str) -> dict[str, Any]:
     """Give what may differ from one call on a run folder to the next."""
     return {
         "weights": {

@@ -19,8 +19,17 @@ class Slots:
     @property
     def text(self) -> str:
         """As shown to people."""
-        each = f"{self.per_trial_cpus:g} CPUs and {self.per_trial_gpus:g} GPUs"
-        return f"{self.concurrent} trials at a time, each on {each} of {self.cpus:g} CPUs and {self.gpus:g} GPUs"
+        each = _named(self.per_trial_cpus, self.per_trial_gpus)
+        trials = "1 trial at a time, on" if self.concurrent == 1 else f"{self.concurrent} trials at a time, each on"
+        return f"{trials} {each} of {_named(self.cpus, self.gpus)}"
+
+
+def _named(cpus: float, gpus: float) -> str:
+    """Name processors as people do, and no GPU where there is none."""
+    parts = [
+        f"{number:g} {name}{'' if number == 1 else 's'}" for number, name in ((cpus, "CPU"), (gpus, "GPU")) if number
+    ]
+    return " and ".join(parts)
 
 
 def share_out(
