@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tune_cnn.config import TrialConfig
@@ -139,6 +139,7 @@ TREES = st.recursive(
 
 
 @given(tree=TREES)
+@example(tree=["\x85", "a\u2028b", "\u2029", "\ufeff"])
 @settings(SETTINGS, max_examples=200)
 def test_what_is_written_is_read_back(tree: Any, tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"

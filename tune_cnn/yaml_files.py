@@ -37,6 +37,7 @@ _LEAST = "name, data and model"
 
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_OTHER_BREAKS = re.compile("[\x85\u2028\u2029\ufeff]")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _WORDS: Mapping[str, Scalar] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
@@ -344,6 +345,7 @@ class _PlainRepresenter(SafeRepresenter):
 
     def represent_text(self, text: str) -> ScalarNode:
         quoted = not isinstance(plain_scalar(text), str) or _NOT_FINITE.fullmatch(text) or text == "<<"
+        quoted = quoted or _OTHER_BREAKS.search(text)  # escaped in quotes alone; else they are read as a blank
         return self.represent_scalar("tag:yaml.org,2002:str", text, style='"' if quoted else None)
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # an override
