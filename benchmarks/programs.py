@@ -162,9 +162,11 @@ def timed(command: Sequence[str], output: Path) -> float:
     own = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
     with output.open("w") as file:
         began = time.perf_counter()
-        code = subprocess.run(
-            command, stdout=file, stderr=subprocess.STDOUT, env=own | _ENVIRONMENT, check=False
-        ).returncode
+        with subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=own | _ENVIRONMENT) as program:
+            try:
+                code = program.wait()
+            finally:
+                program.terminate()  # if we were interrupted; both programs then see to their workers
         seconds = time.perf_counter() - began
     if code:
         raise ProgramError(f"{command[0]} ended with {code}; {output} ends with:\n{output.read_text()[-2000:]}")

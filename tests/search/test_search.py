@@ -58,7 +58,9 @@ class Command:
         self.environment = {**os.environ, "XDG_CACHE_HOME": str(cache.folder), "NO_COLOR": "1"}
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
-        code = "from tune_cnn.cli import main; main()"
+        # What runs in the background of a script ignores Ctrl-C, and hands that on to what it starts.
+        listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+        code = f"{listen}; from tune_cnn.cli import main; main()"
         line = [sys.executable, "-c", code, *map(str, arguments)]
         pipe = subprocess.PIPE
         return subprocess.Popen(line, cwd=self.folder, env=self.environment, stdout=pipe, stderr=pipe, text=True)

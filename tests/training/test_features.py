@@ -17,6 +17,7 @@ from tune_cnn.models.tail import Cut, cut_network
 from tune_cnn.training.batches import Batches
 from tune_cnn.training.features import BATCH, KIND, Form, Forms, Prefix, Setting
 from tune_cnn.training.precision import Precision
+from tune_cnn.training.rows import brought
 
 CPU = torch.device("cpu")
 PX = 8
@@ -172,7 +173,7 @@ def test_a_cut_that_is_not_exact_with_these_weights_leaves_nothing(tmp_path: Pat
 def test_a_form_keeps_values_type_and_order_in_memory(tensor: Tensor) -> None:
     form = Form.of(tensor)
     assert Form.from_json(form.as_json()) == form
-    back = form.tensor(torch.from_numpy(form.rows(tensor).copy()))
+    back = form.tensor(brought(form.rows(tensor), CPU))
     assert torch.equal(back, tensor)
     assert (back.dtype, back.stride()) == (tensor.dtype, tensor.stride())
     assert form.spec(3).size_bytes == 3 * form.size_bytes == tensor.numel() * tensor.element_size()
