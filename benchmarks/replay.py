@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from benchmarks.curve_table import Curve
+from benchmarks.surrogate import Answer
 from tune_cnn.results.records import Scalar
 from tune_cnn.search.asha import Asha
 from tune_cnn.search.history import History
@@ -12,7 +13,7 @@ from tune_cnn.search.sampler import propose
 from tune_cnn.sections.search import SearchConfig
 from tune_cnn.space.schema import Space
 
-Train = Callable[[Mapping[str, Scalar]], Curve]
+Train = Callable[[Mapping[str, Scalar]], Answer]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Ended:
     """How long all workers together had been at it by then."""
     score: float
     """Of its best epoch."""
+    expected: float
+    """The same without its luck."""
 
 
 def run_search(space: Space, search: SearchConfig, train: Train, *, workers: int, device_seconds: float) -> list[Ended]:
@@ -31,26 +34,30 @@ def run_search(space: Space, search: SearchConfig, train: Train, *, workers: int
     Args:
         space: what is drawn from.
         search: its sampler, seed and ASHA; its budgets do not count.
-        train: gives the curve of a configuration.
+        train: gives the curve of a configuration, and what is to be expected of it.
         workers: how many trials run at a time.
         device_seconds: the time of all workers together.
     """
     history, asha = History(search), Asha(search.asha) if search.asha else None
-    curves: dict[int, Curve] = {}
+    answers: dict[int, Answer] = {}
     ended, events = [], [(0.0, -worker, 0) for worker in range(1, workers + 1)]
     heapq.heapify(events)
     while events and events[0][0] * workers <= device_seconds:
         now, number, epoch = heapq.heappop(events)
-        if number >= 0 and _goes_on(history, asha, number, curves[number], epoch):
-            heapq.heappush(events, (now + curves[number].seconds[epoch], number, epoch + 1))
+        if number >= 0 and _goes_on(history, asha, number, answers[number].curve, epoch):
+            heapq.heappush(events, (now + answers[number].curve.seconds[epoch], number, epoch + 1))
             continue
-        if number >= 0 and epoch == len(curves[number].scores):
-            ended.append(Ended(now * workers, max(curves[number].scores)))
+        if number >= 0 and epoch == len(answers[number].curve.scores):
+            ended.append(_ended(now * workers, answers[number]))
         number, drawn = len(history), propose(space, search, history)
         history.begin(number, drawn.values)
-        curves[number] = train(drawn.values)
-        heapq.heappush(events, (now + curves[number].seconds[0], number, 1))
+        answers[number] = train(drawn.values)
+        heapq.heappush(events, (now + answers[number].curve.seconds[0], number, 1))
     return ended
+
+
+def _ended(device_seconds: float, answer: Answer) -> Ended:
+    return Ended(device_seconds, max(answer.curve.scores), answer.expected)
 
 
 def _goes_on(history: History, asha: Asha | None, number: int, curve: Curve, epoch: int) -> bool:
@@ -73,17 +80,17 @@ def run_screening(
     Arguments and answer are those of `run_search`; random draws, and no ASHA.
     """
     history, free = History(search), [0.0] * workers
-    screened: list[Curve] = []
+    screened: list[Answer] = []
     limit = device_seconds / workers
     while free[0] < limit / 2:
         values = propose(space, search, history).values
         history.begin(len(history), values)
         screened.append(train(values))
-        heapq.heapreplace(free, free[0] + screened[-1].seconds[0])
+        heapq.heapreplace(free, free[0] + screened[-1].curve.seconds[0])
     free, ended = [max(free)] * workers, []  # only once all are in can the best be told
-    for curve in sorted(screened, key=lambda one: -one.scores[0]):
-        end = heapq.heappop(free) + sum(curve.seconds[1:])
+    for answer in sorted(screened, key=lambda one: -one.curve.scores[0]):
+        end = heapq.heappop(free) + sum(answer.curve.seconds[1:])
         heapq.heappush(free, end)
         if end <= limit:
-            ended.append(Ended(end * workers, max(curve.scores)))
+            ended.append(_ended(end * workers, answer))
     return sorted(ended, key=lambda one: one.device_seconds)

@@ -4,6 +4,9 @@ Every configuration is answered with one recorded curve as it is, noise and all:
 the table. Nearest is which shares the most leaves of a random forest fitted to the curves, so that a parameter counts
 as much as it matters. The same configuration always gets the same answer, whoever asks; nobody is kept to the table's
 points, and nobody can find what is not in the table.
+
+A recorded score is luck in part: of two configurations as good, one has the better epoch. So each answer also says what
+the forest expects of the configuration, by trees that have not seen its curve.
 """
 
 import zlib
@@ -36,6 +39,16 @@ class Fidelity:
     """The same of always telling the median."""
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a configuration would have scored."""
+
+    curve: Curve
+    """The nearest recorded one."""
+    expected: float
+    """The score of its best epoch as those of its kind have it, without its own luck."""
+
+
 class Surrogate:
     """Answers configurations with recorded curves."""
 
@@ -46,42 +59,50 @@ class Surrogate:
             curves: all of one length, at least one.
             parameters: of the space that they were drawn from.
         """
-        self.curves = _with_usual_seconds(curves)
         self._parameters = parameters
-        self._forest = RandomForestRegressor(_TREES, min_samples_leaf=_FEWEST_IN_A_LEAF, random_state=0, n_jobs=1)
-        rows = np.array([self._row(curve.values) for curve in self.curves])
-        self._forest.fit(rows, np.array([curve.scores for curve in self.curves]))
+        self._forest = RandomForestRegressor(
+            _TREES, min_samples_leaf=_FEWEST_IN_A_LEAF, random_state=0, n_jobs=1, oob_score=True
+        )
+        rows = np.array([self._row(curve.values) for curve in curves])
+        self._forest.fit(rows, np.array([[*curve.scores, max(curve.scores)] for curve in curves]))
+        expected = self._forest.oob_prediction_[:, -1].tolist()
+        self.answers = [Answer(*each) for each in zip(_with_usual_seconds(curves), expected, strict=True)]
         self._leaves = self._forest.apply(rows)
-        self._answers: dict[bytes, Curve] = {}
+        self._given: dict[bytes, Answer] = {}
 
     @property
     def best_score(self) -> float:
         """The best score of any curve: nobody can find a better one."""
-        return max(max(curve.scores) for curve in self.curves)
+        return max(max(answer.curve.scores) for answer in self.answers)
+
+    @property
+    def best_expected(self) -> float:
+        """The best expected score of any configuration."""
+        return max(answer.expected for answer in self.answers)
 
     @property
     def full_training_seconds(self) -> float:
-        """What a configuration costs from beginning to end, in the median."""
-        return float(np.median([sum(curve.seconds) for curve in self.curves]))
+        """What a configuration costs from beginning to end, on average."""
+        return float(np.mean([sum(answer.curve.seconds) for answer in self.answers]))
 
-    def curve(self, values: Mapping[str, Scalar]) -> Curve:
-        """Give the curve of the nearest recorded configuration; of several as near always the same one."""
+    def ask(self, values: Mapping[str, Scalar]) -> Answer:
+        """Give what is told of the nearest recorded configuration; of several as near always the same one."""
         row = self._row(values)
         key = row.tobytes()
-        if key not in self._answers:
+        if key not in self._given:
             shared = np.sum(self._leaves == self._forest.apply(row[None])[0], axis=1)
             nearest = np.flatnonzero(shared == shared.max()).tolist()
-            self._answers[key] = self.curves[nearest[zlib.crc32(key) % len(nearest)]]
-        return self._answers[key]
+            self._given[key] = self.answers[nearest[zlib.crc32(key) % len(nearest)]]
+        return self._given[key]
 
     def fidelity(self, folds: int = 10) -> Fidelity:
         """Leave out a part of the curves at a time, and ask for them."""
-        told, recorded = np.zeros(len(self.curves)), np.array([max(curve.scores) for curve in self.curves])
+        curves = [answer.curve for answer in self.answers]
+        told, recorded = np.zeros(len(curves)), np.array([max(curve.scores) for curve in curves])
         for fold in range(folds):
-            rest = [curve for place, curve in enumerate(self.curves) if place % folds != fold]
-            other = Surrogate(rest, self._parameters)
-            for place in range(fold, len(self.curves), folds):
-                told[place] = max(other.curve(self.curves[place].values).scores)
+            other = Surrogate([one for place, one in enumerate(curves) if place % folds != fold], self._parameters)
+            for place in range(fold, len(curves), folds):
+                told[place] = max(other.ask(curves[place].values).curve.scores)
         ranks = np.array([np.argsort(np.argsort(one)) for one in (told, recorded)], float)
         return Fidelity(
             float(np.corrcoef(ranks)[0, 1]),

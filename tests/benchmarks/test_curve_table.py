@@ -81,15 +81,24 @@ def surrogate(tmp_path: Path) -> Surrogate:
 @pytest.mark.parametrize("depth", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize(("lr", "good"), [(1.5e-5, False), (5e-2, True)], ids=["low-rate", "high-rate"])
 def test_the_nearest_curve_is_near_in_what_matters(surrogate: Surrogate, lr: float, good: bool, depth: float) -> None:
-    assert (surrogate.curve(values_of(lr, depth)).scores[0] > 0) is good
+    assert (surrogate.ask(values_of(lr, depth)).curve.scores[0] > 0) is good
 
 
 def test_the_same_configuration_gets_the_same_curve(surrogate: Surrogate) -> None:
-    assert surrogate.curve(values_of(5e-4)) == surrogate.curve(values_of(5e-4))
+    assert surrogate.ask(values_of(5e-4)) == surrogate.ask(values_of(5e-4))
 
 
 def test_an_epoch_costs_what_is_usual_at_its_depth(surrogate: Surrogate) -> None:
-    assert {(curve.frozen_units, curve.seconds) for curve in surrogate.curves} == {(3, (5.0, 5.0)), (4, (5.5, 5.5))}
+    curves = [answer.curve for answer in surrogate.answers]
+    assert {(curve.frozen_units, curve.seconds) for curve in curves} == {(3, (5.0, 5.0)), (4, (5.5, 5.5))}
+
+
+def test_what_is_to_be_expected_leaves_a_configurations_own_luck_out(tmp_path: Path) -> None:
+    lucky = [Curve(values_of(1e-3, place / 30), 3, (0.9 if place == 10 else 0.5,), (1.0,)) for place in range(30)]
+    answers = Surrogate(lucky, made_space(tmp_path).parameters).answers
+    assert answers[10].curve.scores == (0.9,)
+    assert answers[10].expected == pytest.approx(0.5)
+    assert answers[9].expected > 0.5
 
 
 def test_its_faith_is_told_by_curves_left_out(surrogate: Surrogate) -> None:

@@ -8,6 +8,7 @@ from benchmarks.curve_table import Curve
 from benchmarks.replay import Ended, run_screening, run_search
 from benchmarks.samplers import best, cost_to_reach, grid
 from benchmarks.suggestion import begin, copy
+from benchmarks.surrogate import Answer
 from tests.search.driving import made_space
 from tune_cnn.results.records import Scalar
 from tune_cnn.search.study import Study
@@ -22,11 +23,12 @@ def space(tmp_path: Path) -> Space:
     return made_space(tmp_path, overrides=["search.asha=null", "search.sampler=random"])
 
 
-def train(values: Mapping[str, Scalar]) -> Curve:
+def train(values: Mapping[str, Scalar]) -> Answer:
     """Four epochs of ten seconds; deeper is better from the first epoch on, and everyone rises."""
     depth = values["model.freeze.depth"]
     assert isinstance(depth, float)
-    return Curve(values, 0, tuple(depth + epoch / 100 for epoch in range(1, EPOCHS + 1)), (10.0,) * EPOCHS)
+    scores = tuple(depth + epoch / 100 for epoch in range(1, EPOCHS + 1))
+    return Answer(Curve(values, 0, scores, (10.0,) * EPOCHS), depth)
 
 
 def searched(space: Space, *, workers: int = 2, device_seconds: float = 400.0, grace: int | None = None) -> list[Ended]:
@@ -61,16 +63,16 @@ def test_screening_brings_the_best_of_the_first_epochs_to_their_end(space: Space
 
 
 @pytest.mark.parametrize(
-    ("until", "score"),
+    ("until", "found"),
     [
-        pytest.param(5.0, float("nan"), id="nobody-yet"),
-        pytest.param(10.0, 0.5, id="one"),
-        pytest.param(99.0, 0.9, id="best"),
+        pytest.param(5.0, (float("nan"), float("nan")), id="nobody-yet"),
+        pytest.param(10.0, (0.5, 0.6), id="one"),
+        pytest.param(99.0, (0.9, 0.7), id="the-best-and-what-is-expected-of-it"),
     ],
 )
-def test_the_best_is_among_those_that_had_ended(until: float, score: float) -> None:
-    found = best([Ended(10.0, 0.5), Ended(20.0, 0.9), Ended(30.0, 0.7)], until)
-    assert found == pytest.approx(score, nan_ok=True)
+def test_the_best_is_among_those_that_had_ended(until: float, found: tuple[float, float]) -> None:
+    ended = [Ended(10.0, 0.5, 0.6), Ended(20.0, 0.9, 0.7), Ended(30.0, 0.7, 0.8)]
+    assert best(ended, until) == pytest.approx(found, nan_ok=True)
 
 
 def test_a_cost_is_where_the_median_over_seeds_gets_there() -> None:
