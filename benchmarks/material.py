@@ -13,6 +13,7 @@ from benchmarks.places import AQUARIUM
 from tune_cnn.data.index import read_index
 from tune_cnn.data.table import Row, Split
 from tune_cnn.models.classifier import create_backbone
+from tune_cnn.models.units import batch_norms
 from tune_cnn.models.weights import resolve_weights
 from tune_cnn.sample import write_sample
 from tune_cnn.sections.data import BoxesCsvData, Splits
@@ -100,7 +101,9 @@ def write_weights(folder: Path, backbones: Sequence[str]) -> dict[str, Path]:
 def _write_random(name: str, file: Path) -> None:
     torch.manual_seed(0)
     network = create_backbone(name).train()
+    for layer in batch_norms(network):
+        layer.momentum = None  # the plain mean over all batches, so that a few suffice
     with torch.no_grad():
-        for _ in range(30):  # BatchNorm keeps a tenth of each batch
+        for _ in range(3):
             network(torch.randn(16, 3, 64, 64))
     save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, file)

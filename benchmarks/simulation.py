@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.memory import resident_mb
+from tune_cnn.config import TrialConfig
 from tune_cnn.models.trunk import frozen_units_of, trunk_of
 from tune_cnn.results.effective import write_effective
 from tune_cnn.results.records import EpochRecord, RunFolder, TrialFacts, TrialFolder
@@ -138,7 +139,7 @@ class _Cluster:
         done = self._work(now, lambda: jobs.append(self._bridge.propose(key)))
         if jobs[0] is not None:
             self._outcome.propose_ms.append(1000 * (done - now))
-            _write_read_back(jobs[0], self._session.run)
+            write_read_back(jobs[0].config, self._session.run.trial(jobs[0].number))
             self._train(done, _Slot(key, jobs[0]))
         return done
 
@@ -146,12 +147,13 @@ class _Cluster:
         slot.epoch += 1
         self._outcome.busy_seconds += self._epoch_seconds
         self._outcome.messages += 1
-        folder, epoch = self._session.run.trial(slot.job.number), _epoch_of(slot, self._epoch_seconds)
+        folder, config = self._session.run.trial(slot.job.number), slot.job.config
         with new_best(folder, slot.epoch) as part:
             (part / "model.safetensors").write_bytes(b"weights")
-        message, goes_on = epoch_message(epoch, _facts_of(slot.job), 500.0), list[bool]()
+        epoch, goes_on = epoch_of(config, slot.epoch, self._epoch_seconds), list[bool]()
+        message = epoch_message(epoch, facts_of(config), 500.0)
         done = self._work(now, lambda: goes_on.append(self._bridge.on_message(slot.key, message)))
-        if goes_on[0] and slot.epoch < slot.job.config.training.epochs:
+        if goes_on[0] and slot.epoch < config.training.epochs:
             self._train(done, slot)
             return done
         done = self._work(done, lambda: self._bridge.on_end(slot.key, failed=False))
@@ -168,21 +170,21 @@ class _Cluster:
         return done
 
 
-def _write_read_back(job: Job, run: RunFolder) -> None:
+def write_read_back(config: TrialConfig, folder: TrialFolder) -> None:
     """Write what a worker reads back from its live objects, which the driver compares."""
-    folder: TrialFolder = run.trial(job.number)
-    facts: Mapping[str, object] = {"phase": "train", "frozen_units": frozen_units_of(job.config.model)}
-    write_effective(folder.effective, job.config, live={}, observed=facts)
+    facts: Mapping[str, object] = {"phase": "train", "frozen_units": frozen_units_of(config.model)}
+    write_effective(folder.effective, config, live={}, observed=facts)
 
 
-def _facts_of(job: Job) -> TrialFacts:
-    model = job.config.model
+def facts_of(config: TrialConfig) -> TrialFacts:
+    """Give what a trial tells of its network."""
+    model = config.model
     return TrialFacts(1000, 10, 1.5, frozen_units_of(model), len(trunk_of(model).line), "cpu")
 
 
-def _epoch_of(slot: _Slot, seconds: float) -> EpochRecord:
+def epoch_of(config: TrialConfig, epoch: int, seconds: float) -> EpochRecord:
     """Give an epoch that looks like one: the score rises, more for some learning rates than for others."""
-    lr = slot.job.config.training.optimizer.lr
-    score = round(1 / (1 + abs(math.log10(lr) + 3)) * (1 - 0.5**slot.epoch), 6)
+    lr = config.training.optimizer.lr
+    score = round(1 / (1 + abs(math.log10(lr) + 3)) * (1 - 0.5**epoch), 6)
     scores = {f"{split}_{name}": score for split in ("train", "val") for name in ("loss", "accuracy", "macro_f1")}
-    return EpochRecord(slot.epoch, seconds, lr, frozen_units=0, score=score, scores=scores, ms_per_image=1.0)
+    return EpochRecord(epoch, seconds, lr, frozen_units=0, score=score, scores=scores, ms_per_image=1.0)

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from tune_cnn.config import TrialConfig
+from tune_cnn.data.cache import Cache
 from tune_cnn.models.trunk import frozen_units_of
 from tune_cnn.results.records import RunFolder
 from tune_cnn.training.batches import best_device
 from tune_cnn.training.busy import kept_busy
 from tune_cnn.training.times import ModelTimes
-from tune_cnn.training.timing import Watch, measure_images, measure_model
+from tune_cnn.training.timing import measure_images, measure_model
+from tune_cnn.training.watch import Watch
 from tune_cnn.yaml_files import load_model
 
 
@@ -31,14 +33,14 @@ def measure(configs: Sequence[TrialConfig], *, beside: int) -> tuple[dict[str, M
     watch = Watch(best_device(), first.cpu_threads)
     files = sorted(Path(first.data.root).glob("train/*/*"))
     classes = len({file.parent for file in files})
-    with kept_busy(first, beside) as wait, tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as folder, kept_busy(first, Cache(Path(folder)), beside) as wait:
         wait()
         for name in dict.fromkeys(config.model.backbone_name for config in configs):
             ours = [config for config in configs if config.model.backbone_name == name]
             depths = sorted({frozen_units_of(config.model) for config in ours})
             sizes = [first.training.batch_size]
             models[name] = measure_model(
-                ours[0], classes, depths=depths, batch_sizes=sizes, scratch=Path(scratch), watch=watch
+                ours[0], classes, depths=depths, batch_sizes=sizes, cache=Cache(Path(folder)), watch=watch
             )
         images = measure_images(files, first.image, {}, watch=watch)
     return {name: times.scaled(watch.load) for name, times in models.items()}, images.scaled(watch.load).decode_seconds

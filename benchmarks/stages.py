@@ -165,6 +165,16 @@ def driver_part(bench: Bench) -> Found:
     return Found([row], notes=[note], raw={"driver": found})
 
 
+def ray_driver_part(bench: Bench) -> Found:
+    """Measure what the driver bears with real Ray, whose workers sleep."""
+    sizes = bench.sizes
+    found = _apart(bench, "ray_driver", trials=sizes.ray_trials, slots=sizes.ray_slots)
+    busy = 100 * found["busy_share"]
+    name = f"driver, {found['trials']} sleeping trials of 5 s"
+    row = Row(name, f"{found['slots']} slots of real Ray busy", f"{busy:.3g} %", "", busy, "%", "≥", 90)
+    return Found([row], raw={"ray_driver": found})
+
+
 def worker_part(bench: Bench) -> Found:
     """Measure how a worker's memory grows."""
     found = _apart(bench, "worker", trials=bench.sizes.worker_trials)

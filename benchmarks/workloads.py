@@ -56,12 +56,25 @@ class Sizes:
     plain_gap_trials: int = 5
     driver_trials: int = 1000
     driver_slots: int = 64
+    ray_trials: int = 400
+    ray_slots: int = 64
     worker_trials: int = 1000
     past_trials: int = 10_000
     suggestions: int = 30
 
 
-QUICK = Sizes((0,), 3, 3, driver_trials=30, driver_slots=8, worker_trials=20, past_trials=200, suggestions=5)
+QUICK = Sizes(
+    workers=(0,),
+    gap_trials=3,
+    plain_gap_trials=3,
+    driver_trials=30,
+    driver_slots=8,
+    ray_trials=12,
+    ray_slots=4,
+    worker_trials=20,
+    past_trials=200,
+    suggestions=5,
+)
 
 
 def quick(workload: Workload) -> Workload:

@@ -3,6 +3,7 @@
 import shlex
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from tune_cnn import cli_models, cli_start
 from tune_cnn import cli_options as options
 from tune_cnn.cli_terminal import cache_of, terminal
 from tune_cnn.errors import ChangedDataError, InputError, StoreError, TuneCnnError
+from tune_cnn.masking import masked
 from tune_cnn.results.display import line
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ def search(
     cpus_per_trial: options.CpusPerTrial = None,
     gpus_per_trial: options.GpusPerTrial = None,
     address: options.Address = None,
+    insecure_cluster: options.InsecureCluster = False,
     seed: options.Seed = None,
     cache_dir: options.CacheDir = None,
     cache_gb: options.CacheGb = None,
@@ -76,7 +79,8 @@ def search(
 
     opened = open_space(space_file, overrides=overrides, data_root=data)
     run = out / (name or opened.space.name)
-    _search(opened, run, weights=weights, address=address, cache_dir=cache_dir, cache_gb=cache_gb)
+    given = Given(weights, address, insecure_cluster, cache_dir, cache_gb)
+    _search(opened, run, given)
 
 
 @app.command()
@@ -84,6 +88,7 @@ def resume(
     run: options.RunPath,
     weights: options.WeightsDir = None,
     address: options.Address = None,
+    insecure_cluster: options.InsecureCluster = False,
     cache_dir: options.CacheDir = None,
     cache_gb: options.CacheGb = None,
 ) -> None:
@@ -97,7 +102,8 @@ def resume(
     folder = RunFolder(run)
     if not folder.space.is_file():
         raise InputError(f"{folder.space}: no such file; give a run folder that `tune-cnn search` wrote")
-    _search(open_space(folder.space), run, weights=weights, address=address, cache_dir=cache_dir, cache_gb=cache_gb)
+    given = Given(weights, address, insecure_cluster, cache_dir, cache_gb)
+    _search(open_space(folder.space), run, given)
 
 
 @app.command()
@@ -221,15 +227,26 @@ def _overrides(sets: list[str] | None, *flags: float | str | None) -> list[str]:
     return [*(sets or []), *(f"{name}={value}" for name, value in named if value is not None)]
 
 
-def _search(
-    opened: "OpenedSpace",
-    run: Path,
-    *,
-    weights: Path | None,
-    address: str | None,
-    cache_dir: Path | None,
-    cache_gb: float | None,
-) -> None:
+@dataclass(frozen=True)
+class Given:
+    """Options of a call that the next call on the run folder needs too; what the space holds, the folder remembers."""
+
+    weights: Path | None
+    address: str | None
+    insecure_cluster: bool
+    cache_dir: Path | None
+    cache_gb: float | None
+
+    def words(self) -> list[str]:
+        """As they are written on the command line."""
+        words: list[str] = []
+        for name, value in vars(self).items():
+            option = f"--{name.replace('_', '-')}"
+            words += [option] if value is True else [] if value in (None, False) else [option, str(value)]
+        return words
+
+
+def _search(opened: "OpenedSpace", run: Path, given: Given) -> None:
     from tune_cnn.machine import collector_asleep
     from tune_cnn.results.records import RunFolder
     from tune_cnn.search.places import SearchPlaces
@@ -238,26 +255,21 @@ def _search(
     with collector_asleep():
         from tune_cnn.search.search import search
 
-    places = SearchPlaces(RunFolder(run.absolute()), cache_of(cache_dir, cache_gb), weights, address)
+    cache = cache_of(given.cache_dir, given.cache_gb)
+    places = SearchPlaces(RunFolder(run.absolute()), cache, given.weights, given.address, given.insecure_cluster)
     try:
         search(
             opened.space,
             places,
             Screen(terminal()),
             backbones=opened.backbones,
-            command=shlex.join(["tune-cnn", *sys.argv[1:]]),
+            command=masked(shlex.join(["tune-cnn", *sys.argv[1:]])),
         )
     except (KeyboardInterrupt, StoreError, ChangedDataError) as ended:
-        again = shlex.join(["tune-cnn", "resume", str(run), *_again(weights, address, cache_dir, cache_gb)])
+        again = shlex.join(["tune-cnn", "resume", str(run), *given.words()])
         why = "interrupted; " if isinstance(ended, KeyboardInterrupt) else ""
-        Console(stderr=True).print(line(f"{why}go on with: {again}"), soft_wrap=True)
+        Console(stderr=True).print(line(masked(f"{why}go on with: {again}")), soft_wrap=True)
         raise
-
-
-def _again(weights: Path | None, address: str | None, cache_dir: Path | None, cache_gb: float | None) -> list[str]:
-    """Give the options of a call that the next one needs too; what the space holds, the run folder remembers."""
-    given = {"--weights": weights, "--address": address, "--cache-dir": cache_dir, "--cache-gb": cache_gb}
-    return [text for name, value in given.items() if value is not None for text in (name, str(value))]
 
 
 def _text(error: TuneCnnError | OSError) -> str:
@@ -285,5 +297,5 @@ def main() -> None:
     except (TuneCnnError, OSError) as error:
         if _debug:
             raise
-        Console(stderr=True).print(line(_text(error)), soft_wrap=True)
+        Console(stderr=True).print(line(masked(_text(error))), soft_wrap=True)
         sys.exit(2 if isinstance(error, InputError) else 1)

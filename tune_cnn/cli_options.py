@@ -70,6 +70,9 @@ GpusPerTrial = Annotated[
     ),
 ]
 Address = Annotated[str | None, typer.Option(metavar="A", help="A Ray cluster to search on; this machine by default.")]
+InsecureCluster = Annotated[
+    bool, typer.Option("--insecure-cluster", help="Search on a cluster that lets in whoever reaches it.")
+]
 Seed = Annotated[
     int | None,
     typer.Option(metavar="N", min=0, help="Seed of the sampler and of every trial; overrides search.seed."),

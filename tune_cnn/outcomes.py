@@ -16,6 +16,7 @@ from tune_cnn.models.network import Network
 from tune_cnn.results.intervals import ImageAnswers, ImageCounts, Outcomes
 from tune_cnn.sections.data import IGNORED_ID
 from tune_cnn.training.batches import Batches, best_device
+from tune_cnn.training.micro_batches import MicroBatches, answers
 
 
 def outcomes_of(folder: Path, *, data_root: Path | None, splits: Sequence[str], cache: Cache) -> dict[str, Outcomes]:
@@ -56,13 +57,14 @@ def _outcomes(model: Network, batches: Batches, classes: int) -> ImageAnswers | 
     counts: list[NDArray[np.int64]] = []
     true: list[NDArray[np.int64]] = []
     predicted: list[NDArray[np.int64]] = []
+    micro = MicroBatches(purpose="evaluation")
     for images, targets in batches.in_order():
-        answers = model(images).argmax(dim=1)
+        found = answers(model, images, micro)
         if targets.ndim > 1:
-            counts.append(_each(targets, answers, classes))
+            counts.append(_each(targets, found, classes))
         else:
             true.append(targets.cpu().numpy())
-            predicted.append(answers.cpu().numpy())
+            predicted.append(found.cpu().numpy())
     if counts:
         return ImageCounts(np.concatenate(counts))
     return ImageAnswers(np.concatenate(true), np.concatenate(predicted), classes)

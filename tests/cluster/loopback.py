@@ -135,7 +135,7 @@ def loopback() -> Iterator[Loopback]:
 
 
 def _lay_out(folder: Path) -> Loopback:
-    ports = _free_ports("ssh", "gcs", "dashboard", "agent", "agent_grpc", "client")
+    ports = free_ports("ssh", "gcs", "dashboard", "agent", "agent_grpc", "client")
     for name in ("laptop/.ray", "machine", "bin", "ssh", "ray"):
         (folder / name).mkdir(parents=True)
     for key in ("host", "user"):
@@ -169,7 +169,7 @@ def _program_file(file: Path, text: str) -> None:
     file.chmod(0o755)
 
 
-def _free_ports(*names: str) -> dict[str, int]:
+def free_ports(*names: str) -> dict[str, int]:
     sockets = {name: socket.create_server(("127.0.0.1", 0)) for name in names}
     ports = {name: one.getsockname()[1] for name, one in sockets.items()}
     for one in sockets.values():

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from tests.search.pricing import training, work
-from tune_cnn.search.cost import SECONDS_BETWEEN, Costs, Images, Sharing, best_cut
+from tune_cnn.search.cost import SECONDS_BETWEEN, Costs, Images, Sharing
 from tune_cnn.search.work import ModelKey
 from tune_cnn.training import keeping
 from tune_cnn.training.times import ImageTimes, ModelTimes, SaveTime, StepTime
@@ -13,7 +13,8 @@ UNITS = (1.0, 2.0, 3.0, 4.0)
 STEPS = (StepTime(0, 8, 0.0, 36.0), StepTime(2, 8, 3.0, 27.0), StepTime(4, 8, 10.0, 6.0))
 MAPS = (8 * 3072, 3072, 6144, 64)
 SAVES = (SaveTime(0, 0.5, 1.5), SaveTime(4, 0.1, 0.3))
-MODEL = ModelTimes(UNITS, 2.0, MAPS, STEPS, build_seconds=5.0, saves=SAVES, save_best_seconds=0.25)
+CUTS = (0, 0, 0, 2, 4)
+MODEL = ModelTimes(UNITS, 2.0, MAPS, CUTS, 0.1 / 3072, STEPS, build_seconds=5.0, saves=SAVES, save_best_seconds=0.25)
 IMAGES = ImageTimes(decode_seconds=0.5, load_seconds=0.1, view_seconds={"light": 0.2, "none": 0.0})
 
 
@@ -37,7 +38,7 @@ def at_batch(size: int) -> Any:
             {"features": True}, 4, "light", 100 * (0.1 * 64 / 3072 + 6) + 10 * (0.1 * 64 / 3072 + 2), id="features"
         ),
         pytest.param(
-            {"features": True}, 3, "none", 100 * (0.2 + 18) + 10 * (0.2 + 6), id="features-up-to-the-best-cut"
+            {"features": True}, 3, "none", 100 * (0.1 + 3 + 18) + 10 * (0.1 + 9), id="features-at-a-cut-before"
         ),
     ],
 )
@@ -77,6 +78,11 @@ def test_folds_cost_all_their_trainings() -> None:
     assert folds.begin_seconds - 0.25 == 5 * (single.begin_seconds - 0.25)
 
 
+def test_with_folds_features_are_kept_of_each_fold() -> None:
+    builds = costs(features=True).price(work(folds=5, frozen_units=4)).train.builds(0)
+    assert [each.size_bytes for each in builds] == [110 * 3072, 110 * 64, 4 * 110 * 64]
+
+
 def test_what_is_fitted_at_once_sees_every_image_once() -> None:
     assert costs().price(work(fitted=True)).train.seconds == pytest.approx(110 * 12.1)
 
@@ -103,20 +109,3 @@ def test_without_augmentation_there_is_one_view() -> None:
 def test_a_size_that_is_not_decoded_yet_is_decoded_once() -> None:
     price = costs(decoded_px=(), decoding_threads=2).price(work())
     assert [each.seconds for each in price.train.once] == [110 * 0.5 / 2]
-
-
-@pytest.mark.parametrize(
-    ("frozen", "cut"),
-    [
-        pytest.param(0, 0, id="nothing-frozen"),
-        pytest.param(1, 1, id="reading-a-large-map-beats-a-dear-unit"),
-        pytest.param(4, 4, id="the-smallest-map"),
-    ],
-)
-def test_the_cut_is_where_least_is_left_to_do(frozen: int, cut: int) -> None:
-    assert best_cut(MODEL, IMAGES, 32, frozen) == cut
-
-
-def test_a_map_that_takes_longer_to_read_than_to_compute_is_no_cut() -> None:
-    cheap = ModelTimes((0.01, 0.01), 1.0, (8 * 3072, 8 * 3072))
-    assert best_cut(cheap, IMAGES, 32, 2) == 0

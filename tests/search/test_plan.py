@@ -95,7 +95,7 @@ def test_a_wrong_call_is_one_clear_line(arguments: list[str], says: str, space_f
 
 
 def test_what_was_measured_is_there_for_a_search_of_that_space_and_so_many_slots(tmp_path: Path) -> None:
-    model = ModelTimes((1.0, 2.0), 0.5, (8, 4), (StepTime(0, 8, 0.0, 9.0),), peak_memory_mb=100.0)
+    model = ModelTimes((1.0, 2.0), 0.5, (8, 4), (0, 0, 2), 0.5, (StepTime(0, 8, 0.0, 9.0),), peak_memory_mb=100.0)
     costs = Costs({ModelKey("net", 32): model}, {32: ImageTimes(0.1, 0.2, {"light": 0.3})}, Images(5, 3, 2), 1.0, 2.0)
     space = made_space(tmp_path)
     keep_times(tmp_path, space, ONE_SLOT, costs)

@@ -46,6 +46,7 @@ training:
 augment: {{choice: [none, light]}}
 search: {{trials: 6, metric: -val_loss, seed: 4, random_trials: 3, keep: 2, asha: {{grace_epochs: 1, reduction: 2}}}}
 """
+SECRETS = {"RAY_AUTH_TOKEN": "0123456789abcdef" * 4, "AWS_SECRET_ACCESS_KEY": "hush-0123456789"}
 TIMES = ["seconds", "peak_memory_mb", "ms_per_image"]
 
 
@@ -288,6 +289,19 @@ def test_nothing_half_written_is_left_of_interrupts(interrupted: Path) -> None:
     assert len(list(interrupted.glob("trials/*/.best-*"))) == 2
 
 
+@pytest.mark.slow
+def test_two_searches_at_once_on_one_new_cache_both_end_right(command: Command) -> None:
+    runs = [command.folder / "runs" / name for name in ("one", "other")]
+    searches = [command.start(*ONE_BY_ONE, "--name", run.name, "--cache-dir", "new-cache") for run in runs]
+    for process in searches:
+        out, err = process.communicate(timeout=500)
+        assert process.returncode == 0, out + err
+    one, other = (leaderboard(run).drop(columns=TIMES) for run in runs)
+    pd.testing.assert_frame_equal(one, other)
+    assert not [log for run in runs for log in run.glob("trials/*/trial.log") if "cannot be used" in log.read_text()]
+    assert not list((command.folder / "new-cache").rglob("*.part"))
+
+
 def test_a_search_in_which_all_fails_alike_ends_with_the_cause(command: Command) -> None:
     lr = "training.optimizer={kind: sgd, lr: 1e15}"
     same = ["--set", "training.batch_size=8", "--set", "model={backbone: resnet18, weights: none}"]
@@ -306,6 +320,26 @@ def test_a_search_in_which_all_fails_alike_ends_with_the_cause(command: Command)
 def test_an_address_at_which_no_cluster_answers_is_one_clear_message(command: Command) -> None:
     out = command("search", "small.yaml", "--name", "nowhere", "--address", "no-host:port", code=1)
     assert "--address no-host:port: no Ray cluster answers there" in out
+
+
+def test_no_file_of_a_run_holds_a_secret(
+    run: Path, printed: str, within: Within, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    within(*ONE_BY_ONE, "--weights", f"no/such/{SECRETS['AWS_SECRET_ACCESS_KEY']}")
+    assert "--weights no/such/…" in json.loads((run / "run.json").read_text())["continued"][-1]["command"]
+    files = [file for file in run.rglob("*") if file.is_file()]
+    assert len(files) > 20
+    for secret in SECRETS.values():
+        assert secret not in printed
+        assert not [file for file in files if secret.encode() in file.read_bytes()]
+
+
+def test_credentials_in_an_address_are_refused_and_not_repeated(within: Within) -> None:
+    out = within("search", "small.yaml", "--name", "secret", "--data", "s3://AKIA:hush@bucket/images", code=2)
+    assert "data.root: root has credentials in it" in out
+    assert "hush" not in out
 
 
 def wait_for_another_epoch(run: Path, process: subprocess.Popen[str]) -> None:

@@ -416,6 +416,7 @@ SEARCH_FAULTS = (
         id="freeze-range-beyond-the-backbone",
     ),
     _line(5, "  root: {choice: [a, b]}", "data.root: cannot be searched", id="searched-data"),
+    _line(5, "  root: s3://AKIAX:hush@bucket/images", "data.root: root has credentials in it", id="data-with-a-secret"),
     _line(1, "name: {choice: [a, b]}", "name: cannot be searched", id="searched-name"),
     _line(15, "search: {trials: {range: [1, 9]}}", "search.trials: cannot be searched", id="searched-budget"),
     _line(

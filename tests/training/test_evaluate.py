@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.networks import NO_CHANGE, short_of_memory, tiny
+from tests.training.networks import NO_CHANGE, images, short_of_memory, tiny
 from tune_cnn.errors import TrialError
 from tune_cnn.sections.training import TrainingConfig
 from tune_cnn.training.batches import Batches
 from tune_cnn.training.loop import evaluate
-from tune_cnn.training.micro_batches import MicroBatches
+from tune_cnn.training.micro_batches import MicroBatches, answers
 from tune_cnn.training.objective import objective_for
 
 OBJECTIVE = objective_for("classification", TrainingConfig(), [1, 1, 1])
@@ -41,6 +41,12 @@ def test_counts_that_were_read_stay_though_more_are_added() -> None:
     before = counter.confusion()
     counter.add(one, one, torch.tensor(0.0))
     assert (before[1, 1], counter.confusion()[1, 1]) == (1, 2)
+
+
+def test_answers_in_parts_are_those_of_whole_batches() -> None:
+    inputs, micro = images(7), MicroBatches()
+    assert torch.equal(answers(short_of_memory(tiny(), 2), inputs, micro), tiny()(inputs).argmax(dim=1))
+    assert micro.size == 1
 
 
 def test_a_network_too_large_for_one_image_says_what_to_write() -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from tune_cnn.errors import ChangedDataError, StoreError
 from tune_cnn.files import write_whole
+from tune_cnn.masking import masked
 from tune_cnn.results.records import TrialFolder
 
 Blame = Literal["trial", "store", "data"]
@@ -30,7 +31,7 @@ class Failure:
 
 def failure_of(error: BaseException) -> Failure:
     """Describe an exception by its own type and message, not by those of what caused it."""
-    text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    text = "; ".join(line.strip() for line in masked(str(error)).splitlines() if line.strip())
     reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return Failure(reason if len(reason) <= _MOST_LETTERS else f"{reason[:_MOST_LETTERS]}…", _blame(error))
 
@@ -38,7 +39,7 @@ def failure_of(error: BaseException) -> Failure:
 def write_traceback(folder: TrialFolder) -> None:
     """Write the traceback of the exception at hand to error.txt, if the disk still takes it."""
     with suppress(OSError):
-        write_whole(folder.error, traceback.format_exc())
+        write_whole(folder.error, masked(traceback.format_exc()))
 
 
 def _blame(error: BaseException | None) -> Blame:

@@ -38,6 +38,9 @@ class Correction:
             self._ratios[trial, phase].append(float(np.log(took_seconds / said_seconds)))
             self._features[trial, phase] = _features(work)
             self._weights = None
+            if len(self._ratios) > _MOST_TRIALS:  # the latest tell most of how it goes now
+                oldest = next(iter(self._ratios))
+                del self._ratios[oldest], self._features[oldest]
 
     def factor(self, work: Work) -> float:
         """Give took / said for a configuration: 1 as long as nothing is known."""
@@ -46,7 +49,7 @@ class Correction:
         return exp(sum(self._weights.get(name, 0.0) * value for name, value in _features(work).items()))
 
     def _fitted(self) -> dict[str, float]:
-        keys = list(self._ratios)[-_MOST_TRIALS:]
+        keys = list(self._ratios)
         names = sorted({name for key in keys for name in self._features[key]})
         table = np.array([[self._features[key].get(name, 0.0) for name in names] for key in keys])
         target = np.array([statistics.median(self._ratios[key]) for key in keys])

@@ -31,7 +31,7 @@ class Sharing:
     """Activations at a cut of the frozen units are computed once and kept."""
 
 
-SHARED = Sharing(views=True, features=False)
+SHARED = Sharing(views=True, features=True)
 """What trials of this program share."""
 
 
@@ -166,22 +166,25 @@ class Costs:
     def _epoch(self, work: Work, times: ModelTimes, frozen: int) -> EpochPrice:
         images = self.images[work.model.px]
         train, val = self._seen(work.folds)
-        cut = best_cut(times, images, work.model.px, frozen) if self.shared.features else 0
-        load = self._load(times, images, work.model.px, cut)
+        cut = times.cut(frozen) if self.shared.features else 0
+        load = times.map_bytes[cut - 1] * times.read_seconds_per_byte if cut else images.load_seconds
         drawn = 0.0 if self.shared.views or cut else images.view_seconds.get(work.policy, 0.0)
         rest = times.rest_seconds(frozen, work.training.batch_size)
-        between = times.prefix_seconds(frozen) - times.prefix_seconds(cut)
+        between = max(0.0, times.prefix_seconds(frozen) - times.prefix_seconds(cut))
         forward = times.forward_seconds - times.prefix_seconds(cut)
         seconds = train * (load + drawn + between + rest) + val * (load + forward)
         once, each = self._builds(work, times, images, cut)
         return EpochPrice(seconds, once, each)
 
     def _fit(self, work: Work, times: ModelTimes) -> EpochPrice:
-        """A linear fit sees every image once; the fit itself was not measured and is left out."""
+        """A linear fit sees every image once, as it is; the fit itself was not measured and is left out."""
+        images = self.images[work.model.px]
         train, val = self._seen(work.folds)
-        load = self.images[work.model.px].load_seconds
-        seconds = (train + val) * (load + times.forward_seconds)
-        return EpochPrice(seconds, (*self._decoding(work.model.px),))
+        cut = times.cut(work.units) if self.shared.features else 0
+        load = times.map_bytes[cut - 1] * times.read_seconds_per_byte if cut else images.load_seconds
+        seconds = (train + val) * (load + times.forward_seconds - times.prefix_seconds(cut))
+        once, each = self._builds(replace(work, policy="none"), times, images, cut)
+        return EpochPrice(seconds, once, each)
 
     def _seen(self, folds: int) -> tuple[int, int]:
         """Count the training and validation images of an epoch of all folds."""
@@ -189,10 +192,6 @@ class Costs:
             return self.counts.train, self.counts.val
         pool = self.counts.train + self.counts.val
         return (folds - 1) * pool, pool
-
-    def _load(self, times: ModelTimes, images: ImageTimes, px: int, cut: int) -> float:
-        """Seconds to bring an image, or what a cut left of it, to the device: in proportion to its bytes."""
-        return images.load_seconds * times.map_bytes[cut - 1] / (px * px * _RGB) if cut else images.load_seconds
 
     def _builds(
         self, work: Work, times: ModelTimes, images: ImageTimes, cut: int
@@ -206,28 +205,15 @@ class Costs:
             each.append(Build("views", f"{work.policy}/{px}/{work.folds > 1}", seconds, drawn * px * px * _RGB))
         if cut:
             seconds, size = images.load_seconds + times.prefix_seconds(cut), times.map_bytes[cut - 1]
-            key = f"{work.model.label}/{px}/{cut}"
-            once.append(Build("features", f"{key}/val", counts.val * seconds, counts.val * size))
+            key = f"{work.model.label}/{px}/{cut}/{work.folds}"
+            train, val = self._seen(work.folds)
+            once.append(Build("features", f"{key}/val", val * seconds, val * size))
             if not self.shared.views:
                 seconds += images.view_seconds.get(work.policy, 0.0)
-            each.append(Build("features", f"{key}/{work.policy}", counts.train * seconds, counts.train * size))
+            each.append(Build("features", f"{key}/{work.policy}", train * seconds, train * size))
         return tuple(once), tuple(each)
 
     def _decoding(self, px: int) -> tuple[Build, ...]:
         seconds = self.counts.all * self.images[px].decode_seconds / self.decoding_threads
         known = px in self.decoded_px
         return (Build("images", str(px), 0.0 if known else seconds, self.counts.all * px * px * _RGB),)
-
-
-def best_cut(times: ModelTimes, images: ImageTimes, px: int, frozen: int) -> int:
-    """Choose where activations are kept: the cut, up to the frozen units, after which least is left to do per image.
-
-    Returns:
-        Units before the cut; 0 if reading the image and computing all is cheapest.
-    """
-
-    def seconds(cut: int) -> float:
-        size = times.map_bytes[cut - 1] if cut else px * px * _RGB
-        return images.load_seconds * size / (px * px * _RGB) - times.prefix_seconds(cut)
-
-    return min(range(frozen + 1), key=seconds)

@@ -31,6 +31,8 @@ _SHARE_OF_TIME = 0.01
 """At most so much of the search's time goes into forecasts."""
 _LEAST_SECONDS_BETWEEN = 5.0
 _ROUND_TRIP_SECONDS = 0.5
+_MOST_WORKS = 1000
+"""Trials whose configurations are remembered; of older ones only the scores count."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class Forecast:
         """Take in what an epoch took. One told twice counts twice, for no more than its own trial."""
         warm_up = epoch.phase == WARM_UP
         asked = self._works[trial] = work_of(config)
+        if len(self._works) > _MOST_WORKS:
+            del self._works[next(iter(self._works))]
         price = self._price(asked)
         builds = [build for build in price.builds(epoch.epoch, warm_up=warm_up) if build.key not in self._built]
         self._built |= {build.key for build in builds}

@@ -37,12 +37,11 @@ def guessed_times(config: TrialConfig) -> ModelTimes:
         share = len(trunk.line) / len(known.line) if model.decoder is None else 1.0
         whole = known.parameters * share * _MULTIPLICATIONS_PER_PARAMETER * (px / 224) ** 2 * _NANOSECONDS
         units = [whole / len(trunk.line)] * len(trunk.line)
-        # No map is taken to be worth keeping but the last one.
-        maps = [px * px * _RGB * _BYTES_PER_FLOAT] * len(trunk.line)
-        if not trunk.gives_map:
-            maps[-1] = trunk.channels * _BYTES_PER_FLOAT
+        maps = [px * px * _RGB * _BYTES_PER_FLOAT] * (len(trunk.line) - 1) + [trunk.channels * _BYTES_PER_FLOAT]
     top = sum(units) * (0.01 if model.decoder is None else 1.0)  # a decoder costs about as much as its encoder
-    return ModelTimes(tuple(units), top, tuple(maps))
+    # No features are taken to be worth keeping but those that the head gets.
+    cuts = (*[0] * len(units), 0 if model.head.takes_map else len(units))
+    return ModelTimes(tuple(units), top, tuple(maps), cuts)
 
 
 def scale_of(measured: Sequence[tuple[ModelTimes, ModelTimes]]) -> float:

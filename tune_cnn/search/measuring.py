@@ -4,7 +4,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from tune_cnn.space.schema import Space
 from tune_cnn.training.times import ImageTimes, ModelTimes
 
 if TYPE_CHECKING:
-    from tune_cnn.training.timing import Watch
+    from tune_cnn.training.watch import Watch
 
 DRAWS = 600
 """Configurations that stand for all that the space may draw."""
@@ -103,7 +103,7 @@ def measure(pool: Pool, data: ImageData, *, cache: Cache, note: Note) -> Measure
         SpaceFileError, TrialError: a network cannot be built or trained.
     """
     from tune_cnn.training.batches import best_device  # torch: takes seconds
-    from tune_cnn.training.timing import Watch
+    from tune_cnn.training.watch import Watch
 
     candidates = pool.candidates()
     watch = Watch(best_device(), pool.configs[0].cpu_threads)
@@ -155,10 +155,9 @@ def _filled(models: Mapping[ModelKey, ModelTimes], candidates: Sequence[Candidat
 
 def _borrowed(guess: ModelTimes, other: ModelTimes) -> ModelTimes:
     """Take from another network what a guess says nothing of."""
-    return ModelTimes(
-        guess.unit_seconds,
-        guess.top_seconds,
-        guess.map_bytes,
+    return replace(
+        guess,
+        read_seconds_per_byte=other.read_seconds_per_byte,
         build_seconds=other.build_seconds,
         saves=other.saves,
         save_best_seconds=other.save_best_seconds,

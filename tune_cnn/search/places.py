@@ -16,3 +16,5 @@ class SearchPlaces:
     weights_dir: Path | None = None
     address: str | None = None
     """Of a Ray cluster; None starts Ray on this machine."""
+    insecure_cluster: bool = False
+    """Whether a cluster will do that lets in whoever reaches it."""

@@ -16,6 +16,7 @@ from tune_cnn.errors import WeightsError
 from tune_cnn.models.weights import resolve_weights
 from tune_cnn.search.check import check_folds
 from tune_cnn.search.cost import Costs, Images
+from tune_cnn.search.gpu_share import greediest, share_of_gpu
 from tune_cnn.search.known_times import keep_times
 from tune_cnn.search.many import Spread, room_for, simulations
 from tune_cnn.search.measuring import Measured, Note, Pool, measure, trials_beside
@@ -26,12 +27,14 @@ from tune_cnn.search.slots import Slots, share_out
 from tune_cnn.search.work import ModelKey, Work
 from tune_cnn.space.schema import Space
 from tune_cnn.training.busy import kept_busy
+from tune_cnn.training.gpu_memory import gpu_memory
 
 START_SECONDS = 8.0
 """From the command to the first trial: imports, the audit, Ray. Measured on 2 cores."""
 _ROUND_TRIP_SECONDS = 0.3
 """Between Ray and a worker from one trial to the next."""
 _NAMED = 5
+_CLASSES = 10  # of no account for memory
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ def plan_search(opened: OpenedSpace, *, cache: Cache, weights_dir: Path | None, 
         gpus=torch.cuda.device_count(),
         per_trial=search.per_trial,
         concurrent=search.concurrent,
+        gpu_share=_gpu_share(space, cache),
     )
     beside = trials_beside(offered)
     with kept_busy(default, cache, beside) as wait:
@@ -127,6 +131,12 @@ def plan_search(opened: OpenedSpace, *, cache: Cache, weights_dir: Path | None, 
         keep_times(cache.folder, space, offered, costs)
     note("simulating searches …")
     return _planned(space, pool, costs, measured, offered, cache, run_dir, missing)
+
+
+def _gpu_share(space: Space, cache: Cache) -> float:
+    """Find out what `auto` stands for, as the search would; 1 where it is not asked for or there is no GPU."""
+    found = gpu_memory(greediest(space), _CLASSES, cache) if space.search.per_trial.gpus == "auto" else None
+    return 1.0 if found is None else share_of_gpu(used_mb=found.used_mb, total_mb=found.total_mb)
 
 
 def _costs(default: TrialConfig, data: ImageData, measured: Measured, *, begin_seconds: float) -> Costs:

@@ -9,7 +9,6 @@ import logging
 import os
 import shutil
 import signal
-import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +30,11 @@ os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.i
 
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
+from ray._private.authentication.authentication_token_setup import (  # noqa: E402
+    maybe_enable_token_auth_if_token_available,
+)
+from ray._private.state import state as ray_state  # noqa: E402
+from ray.exceptions import AuthenticationError  # noqa: E402
 from ray.tune.callback import Callback  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
@@ -42,30 +46,36 @@ from tune_cnn.machine import collector_asleep, usable_cpus  # noqa: E402
 from tune_cnn.models.hub import TRIAL_ENVIRONMENT  # noqa: E402
 from tune_cnn.results.failures import failure_of, write_traceback  # noqa: E402
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder  # noqa: E402
+from tune_cnn.search.auth_token import keep_private, make_token  # noqa: E402
 from tune_cnn.search.bridge import Bridge, Session, epoch_message, failure_message  # noqa: E402
+from tune_cnn.search.knock import knock  # noqa: E402
 from tune_cnn.search.slots import Slots, share_out  # noqa: E402
 from tune_cnn.sections.search import Metric, PerTrial  # noqa: E402
 
 _MESSAGE = "tune_cnn"
-_KNOCK_SECONDS = 20.0
 
 
 @contextmanager
-def ray_running(address: str | None) -> Iterator[Path]:
+def ray_running(address: str | None, *, insecure: bool = False) -> Iterator[Path]:
     """Start Ray on this machine alone, or join the cluster at `address`; leave nothing behind.
+
+    Args:
+        address: of a cluster; None for this machine alone.
+        insecure: whether a cluster will do that lets in whoever reaches it.
 
     Yields:
         A scratch folder for as long as Ray runs.
 
     Raises:
         SearchError: the cluster cannot be reached.
+        InputError: it refuses our token, or lets in whoever reaches it.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scratch = Path(tempfile.mkdtemp(prefix="tc-"))  # a short name: paths of sockets end at 107 letters
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
-        _connect(address, scratch)
+        _connect(address, scratch, insecure=insecure)
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts its own in place, which exits with 1 and no word
         yield scratch
     finally:
@@ -73,8 +83,10 @@ def ray_running(address: str | None) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _connect(address: str | None, scratch: Path) -> None:
+def _connect(address: str | None, scratch: Path, *, insecure: bool) -> None:
     if address is None:
+        make_token()
+        keep_private()
         # "local" says: never join whatever Ray happens to run on this host.
         ray.init(
             address="local",
@@ -86,29 +98,21 @@ def _connect(address: str | None, scratch: Path) -> None:
             _temp_dir=str(scratch),
         )
         return
+    keep_private()
+    there = knock(address, insecure=insecure)
+    if address == "auto":
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     try:
-        _knock(address)
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, RuntimeError, ValueError) as error:  # ConnectionError and TimeoutError are kinds of OSError
+        ray.init(address=there, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError, AuthenticationError) as error:  # ConnectionError is a kind of OSError
         raise SearchError(
-            f"--address {address}: no Ray cluster answers there ({failure_of(error).reason}); give HOST:PORT as "
-            "`ray start --head` printed it, or leave --address out to search on this machine"
+            f"--address {address}: Ray does not join the cluster ({failure_of(error).reason}); run the search on one "
+            "of its machines, see docs/cluster.md"
         ) from error
 
 
-def _knock(address: str) -> None:
-    """See whether anybody listens: where nobody does, Ray would try for minutes and fill the screen with its warnings.
-
-    Raises:
-        OSError: nobody does, or there is no such host.
-    """
-    host, _, port = address.rpartition(":")
-    if host and "/" not in host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
-
-
 def slots(per_trial: PerTrial, concurrent: int | None, gpu_share: Callable[[], float]) -> Slots:
-    """Share the running cluster's resources out to trials.
+    """Share the cluster's resources out to trials: those of the machines that run, and of those that would come.
 
     Args:
         per_trial: what one trial asks for.
@@ -118,8 +122,8 @@ def slots(per_trial: PerTrial, concurrent: int | None, gpu_share: Callable[[], f
     Raises:
         InputError: one trial asks for more than there is.
     """
-    there = ray.cluster_resources()
-    cpus, gpus = float(there.get("CPU", 0)), float(there.get("GPU", 0))
+    there, may_come = ray.cluster_resources(), ray_state.get_max_resources_from_cluster_config() or {}
+    cpus, gpus = (max(float(there.get(name, 0)), float(may_come.get(name, 0))) for name in ("CPU", "GPU"))
     share = gpu_share() if per_trial.gpus == "auto" and gpus else 1.0
     return share_out(cpus=cpus, gpus=gpus, per_trial=per_trial, concurrent=concurrent, gpu_share=share)
 

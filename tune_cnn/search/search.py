@@ -236,7 +236,7 @@ def _run(
     finals = _finals(session, study, screen) if session.over else None
     if session.over and (finals is None or finals.over):
         return finals
-    with runner.ray_running(places.address) as scratch:
+    with runner.ray_running(places.address, insecure=places.insecure_cluster) as scratch:
         offered = runner.slots(search.per_trial, search.concurrent, gpu_share)
         screen.lines({"running": offered.text})
         metric, cache = search.ranked_by, places.cache

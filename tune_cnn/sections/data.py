@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from tune_cnn.masking import has_credentials
 from tune_cnn.sections.base import Fraction, ListOf, Section
 
 _MASK_VALUE = re.compile(r"[0-9]{1,5}|#[0-9a-f]{6}")
@@ -67,6 +68,15 @@ class DataSection(Section):
 
     root: str
     on_bad: Literal["error", "skip"] = "error"
+
+    @model_validator(mode="after")
+    def _root_is_no_secret(self) -> Self:
+        if has_credentials(self.root):
+            raise ValueError(
+                "root has credentials in it, which every trial's config.yaml would keep; write the address without "
+                "them, and give them by the environment"
+            )
+        return self
 
 
 class FoldersData(DataSection):

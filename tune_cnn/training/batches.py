@@ -5,36 +5,30 @@ Everything random in an epoch comes from a seed of (trial seed, epoch), so that 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tune_cnn.data.augmented import AugmentedViews
 from tune_cnn.models.network import Inputs, single
 from tune_cnn.seeds import seed_of
+from tune_cnn.training.rows import Places, Rows, brought
 from tune_cnn.training.schedule import steps_per_epoch
-
-Pixels = NDArray[np.uint8]
-Places = NDArray[np.int64]
-
-
-class ImageArray(Protocol):
-    """N images or masks of one size in uint8: an array, a memory map, or a selection of one."""
-
-    def __len__(self) -> int:
-        """Give N."""
-        ...
-
-    def __getitem__(self, places: Any, /) -> Pixels:
-        """Give (B, H, W, 3), for masks (B, H, W), for an array of B places."""
-        ...
 
 
 class Source(Protocol):
     """What a network can be fed with, a row per image."""
+
+    @property
+    def rows(self) -> tuple[Rows, ...]:
+        """Its arrays as they are kept, N rows each."""
+        ...
+
+    def with_rows(self, rows: tuple[Rows, ...]) -> "Source":
+        """Give the same with arrays of the same content that lie elsewhere."""
+        ...
 
     def fetch(self, places: Places) -> Inputs:
         """Give the rows at (B,) places on the device, (B, ...) each."""
@@ -45,24 +39,31 @@ class Source(Protocol):
 class Images:
     """Images as a source, normalised as a network wants them."""
 
-    pixels: ImageArray
+    pixels: Rows
+    """(N, H, W, 3) in uint8."""
     mean: Tensor
     """(3, 1, 1), in units of [0, 1]; on the device."""
     std: Tensor
 
     @classmethod
-    def of(
-        cls, pixels: ImageArray, preprocessing: tuple[Sequence[float], Sequence[float]], device: torch.device
-    ) -> "Images":
+    def of(cls, pixels: Rows, preprocessing: tuple[Sequence[float], Sequence[float]], device: torch.device) -> "Images":
         """Take images for a network that wants its channels with this mean and deviation, in units of [0, 1]."""
         mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in preprocessing)
         return cls(pixels, mean, std)
 
+    @property
+    def rows(self) -> tuple[Rows, ...]:
+        """The pixels."""
+        return (self.pixels,)
+
+    def with_rows(self, rows: tuple[Rows, ...]) -> "Images":
+        """Give the same images, whose pixels lie elsewhere."""
+        return replace(self, pixels=rows[0])
+
     def fetch(self, places: Places) -> Tensor:
         """Give (B, 3, H, W) for (B,) places."""
-        pixels = torch.from_numpy(np.ascontiguousarray(self.pixels[places]))
         # The permuted view of an NHWC array *is* channels_last, the layout in which convolutions are fastest.
-        images = pixels.to(self.mean.device, non_blocking=True).permute(0, 3, 1, 2)
+        images = brought(self.pixels[places], self.mean.device).permute(0, 3, 1, 2)
         return images.float().div_(255).sub_(self.mean).div_(self.std)
 
 
@@ -71,18 +72,18 @@ class Batches:
     """One view of one split, ready to be fed to a network on `device`."""
 
     source: Source
-    labels: NDArray[np.int64] | ImageArray
+    labels: Rows
     """(N,) class ids of the images, or (N, H, W) of their pixels."""
     batch_size: int
     device: torch.device
     key: str = ""
-    """Names the content of the images, for what is kept of them; empty where nothing is."""
+    """Names the content of the rows, for what is kept of them; empty where nothing is."""
 
     @classmethod
     def of(
         cls,
-        images: ImageArray,
-        labels: NDArray[np.int64] | ImageArray,
+        images: Rows,
+        labels: Rows,
         *,
         batch_size: int,
         preprocessing: tuple[Sequence[float], Sequence[float]],
@@ -104,7 +105,7 @@ class Batches:
         """
         return single(self.source.fetch(np.arange(min(images, len(self.labels)))))
 
-    def showing(self, images: ImageArray, labels: NDArray[np.int64] | ImageArray, key: str) -> "Batches":
+    def showing(self, images: Rows, labels: Rows, key: str) -> "Batches":
         """Give batches of another view of the same images.
 
         Raises:
@@ -127,8 +128,7 @@ class Batches:
             yield self._at(chosen)
 
     def _at(self, places: Places) -> tuple[Inputs, Tensor]:
-        targets = torch.from_numpy(np.ascontiguousarray(self.labels[places]))
-        return self.source.fetch(places), targets.to(self.device, non_blocking=True).long()
+        return self.source.fetch(places), brought(self.labels[places], self.device).long()
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def _train_in_a_circle(config: dict[str, Any], cache: Cache, ready: Event) -> No
     import torch
 
     from tune_cnn.models.trunk import frozen_units_of
-    from tune_cnn.training.timing import TimedModel
+    from tune_cnn.training.timed_model import TimedModel
 
     asked, parent = TrialConfig.model_validate(config), os.getppid()
     torch.set_num_threads(asked.cpu_threads)

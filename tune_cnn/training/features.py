@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -21,8 +21,9 @@ from torch import Tensor
 from tune_cnn.data.cache import ArraySpec, Cache, Entry, Writer
 from tune_cnn.models.network import Inputs, Network, single
 from tune_cnn.models.tail import Activation, Cut, as_inputs, cut_network
-from tune_cnn.training.batches import Batches, Places, Source
+from tune_cnn.training.batches import Batches, Source
 from tune_cnn.training.precision import FULL, Precision
+from tune_cnn.training.rows import Places, Rows, brought
 
 KIND = "features"
 # Part of every key: raise it when the same prefix and images would be stored as other numbers.
@@ -36,7 +37,7 @@ _STORED_AS: Mapping[torch.dtype, type[np.generic]] = {
     torch.float16: np.float16,
     torch.bfloat16: np.uint16,
 }
-Rows = NDArray[Any]
+Stored = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,15 @@ class Form:
         """Describe the array of so many images."""
         return ArraySpec((images, *self._stored_shape), _STORED_AS[self.dtype])
 
-    def rows(self, tensor: Tensor) -> Rows:
+    def rows(self, tensor: Tensor) -> Stored:
         """Give (B, ...) as rows of the array."""
         rows = tensor.detach().permute(0, 2, 3, 1) if self.channels_last else tensor.detach()
         rows = rows.contiguous().cpu()
         return (rows.view(torch.uint16) if self.dtype is torch.bfloat16 else rows).numpy()
 
-    def tensor(self, rows: Rows) -> Tensor:
-        """Give back what `rows` took; it shares their memory."""
-        tensor = torch.from_numpy(rows).view(self.dtype)
+    def tensor(self, rows: Tensor) -> Tensor:
+        """Give back what `rows` took, brought to a device; it shares its memory."""
+        tensor = rows.view(self.dtype)
         return tensor.permute(0, 3, 1, 2) if self.channels_last else tensor
 
     def as_json(self) -> dict[str, Any]:
@@ -106,10 +107,19 @@ class FeatureRows:
         arrays = tuple(np.asarray(entry.arrays[name]) for name in _names(forms))
         return cls(arrays, forms, device)
 
+    @property
+    def rows(self) -> tuple[Rows, ...]:
+        """An array per map."""
+        return self.arrays
+
+    def with_rows(self, rows: tuple[Rows, ...]) -> "FeatureRows":
+        """Give the same features, which lie elsewhere."""
+        return replace(self, arrays=rows)
+
     def fetch(self, places: Places) -> Inputs:
         """Give the features at (B,) places: a tensor, or one for each map."""
-        chosen = (form.tensor(array.take(places, axis=0)) for form, array in zip(self.forms, self.arrays, strict=True))
-        return as_inputs(tuple(one.to(self.device, non_blocking=True) for one in chosen))
+        chosen = zip(self.forms, self.arrays, strict=True)
+        return as_inputs(tuple(form.tensor(brought(array[places], self.device)) for form, array in chosen))
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,9 @@ class Feed:
                 del self._rungs[cut.units]
                 self._choose()
             else:
-                return Fed(cut.tail, replace(view, source=rows), self._spared_seconds(cut))
+                return Fed(
+                    cut.tail, replace(view, source=rows, key=f"{view.key} {cut.units}"), self._spared_seconds(cut)
+                )
         return Fed(self._model, view)
 
     def _choose(self) -> None:

@@ -11,7 +11,8 @@ from tune_cnn.errors import TuneCnnError
 from tune_cnn.models.trunk import frozen_units_of
 from tune_cnn.training.batches import best_device
 from tune_cnn.training.micro_batches import is_out_of_memory
-from tune_cnn.training.timing import TimedModel, Watch
+from tune_cnn.training.timed_model import TimedModel
+from tune_cnn.training.watch import Watch
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, optim
 
 from tune_cnn.errors import DivergedError
-from tune_cnn.models.network import Network
+from tune_cnn.models.network import Inputs, Network
 from tune_cnn.results.records import EpochRecord
 from tune_cnn.results.scores import Counts
 from tune_cnn.sections.training import TrainingConfig
@@ -18,10 +18,11 @@ from tune_cnn.seeds import seed_of
 from tune_cnn.training.batches import Batches, TrainBatches
 from tune_cnn.training.checkpoint import Checkpoint, frozen_digest, moving_state, restore
 from tune_cnn.training.feed import FeatureUse, Feeds
-from tune_cnn.training.micro_batches import Inputs, MicroBatches, split
+from tune_cnn.training.micro_batches import MicroBatches, split
 from tune_cnn.training.objective import Counter, Objective
 from tune_cnn.training.plan import EarlyStopping, Phase, phase_at, plan_phases, train_phase
 from tune_cnn.training.precision import FULL, Precision
+from tune_cnn.training.residence import Residence
 from tune_cnn.training.schedule import LearningRate, build_optimizer, parameter_groups
 from tune_cnn.training.step import TrainStep
 
@@ -79,6 +80,7 @@ class Training:
         self.precision.place(self.model)
         self.step = TrainStep(self.objective.train_loss, self.precision, self.train.device)
         self._validation = MicroBatches(purpose="validation")
+        self._train_rows, self._val_rows = Residence(), Residence()
         self.begin(plan_phases(self.config)[0])
 
     def epochs(self) -> Iterator[Epoch]:
@@ -144,8 +146,9 @@ class Training:
         lr = self.learning_rate.lr
         train_scores = self._train_pass(epoch)
         fed = self.feeds.val.of(self.val)
+        batches = self._val_rows.of(fed.batches)
         began = time.perf_counter()
-        val = evaluate(fed.network, fed.batches, self.objective, self._validation)
+        val = evaluate(fed.network, batches, self.objective, self._validation)
         scores = {f"train_{name}": value for name, value in train_scores.items()}
         scores |= {f"val_{name}": value for name, value in val.scores().items()}
         per_image = (time.perf_counter() - began) / len(self.val.labels) + fed.spared_seconds
@@ -177,7 +180,7 @@ class Training:
         fed.network.train()  # frozen units stay in eval mode: the network sees to it
         self.step.begin(fed.network, self.optimizer)
         counter = self.objective.counter(self.train.device)
-        for inputs, targets in fed.batches.shuffled(self.seed, epoch):
+        for inputs, targets in self._train_rows.of(fed.batches).shuffled(self.seed, epoch):
             predicted, loss = self.step(inputs, targets)
             self.learning_rate.after_step()
             counter.add(predicted, targets, loss)

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from tune_cnn.errors import TrialError
+from tune_cnn.models.network import Inputs, Network, images_in
 
 log = logging.getLogger(__name__)
-Inputs = Tensor | tuple[Tensor, ...]
-"""Images, or maps of features: a batch of them, or several batches of equal length."""
 Result = TypeVar("Result")
 
 # Libraries below torch, and torch on a CPU, have errors of their own for it, with no type of their own.
@@ -98,3 +97,20 @@ def split(inputs: Inputs, parts: int) -> Sequence[Inputs]:
     if isinstance(inputs, Tensor):
         return inputs.tensor_split(parts)
     return list(zip(*(each.tensor_split(parts) for each in inputs), strict=True))
+
+
+def answers(network: Network, inputs: Inputs, micro: MicroBatches) -> Tensor:
+    """Ask a network in eval mode, in as many parts as memory asks for.
+
+    Args:
+        network: asked.
+        inputs: B of them.
+        micro: remembers in how many parts.
+
+    Returns:
+        (B, ...) predicted class ids.
+    """
+    return micro.fit(
+        images_in(inputs),
+        lambda parts: torch.cat([network(piece).argmax(dim=1) for piece in split(inputs, parts)]),
+    )

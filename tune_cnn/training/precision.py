@@ -20,8 +20,8 @@ from torch import Tensor
 
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
-from tune_cnn.models.network import Network
-from tune_cnn.training.micro_batches import Inputs, is_out_of_memory
+from tune_cnn.models.network import Inputs, Network
+from tune_cnn.training.micro_batches import is_out_of_memory
 
 CLEARLY = 1.15
 """How much faster something has to be than what it would replace: less may be chance."""

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, optim
 
 from tune_cnn.errors import TrialError
-from tune_cnn.models.network import Network
+from tune_cnn.models.network import Inputs, Network
 from tune_cnn.training.losses import TrainLoss, Whole
-from tune_cnn.training.micro_batches import Inputs, MicroBatches, is_out_of_memory, split, too_little_memory
+from tune_cnn.training.micro_batches import MicroBatches, is_out_of_memory, split, too_little_memory
 from tune_cnn.training.precision import Precision
 from tune_cnn.training.running_statistics import RunningStatistics
 

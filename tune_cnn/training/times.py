@@ -49,7 +49,11 @@ class ModelTimes:
     top_seconds: float
     """Forward pass of the head or decoder, and of what joins the parts."""
     map_bytes: tuple[int, ...]
-    """Of the activation after each unit, in full precision."""
+    """Of the activation after each unit, in full precision; at a cut, of what is kept there."""
+    cuts: tuple[int, ...] = ()
+    """By how many units are frozen, from 0 to all: after which one features are kept, 0 for none; empty for none."""
+    read_seconds_per_byte: float = 0.0
+    """Of features, from the cache to the device."""
     steps: tuple[StepTime, ...] = ()
     """Empty where nothing but the forward pass is known."""
     build_seconds: float = 0.0
@@ -67,6 +71,10 @@ class ModelTimes:
     def forward_seconds(self) -> float:
         """The whole forward pass."""
         return sum(self.unit_seconds) + self.top_seconds
+
+    def cut(self, frozen_units: int) -> int:
+        """Say after which unit features are kept while so many are frozen; 0 for none."""
+        return self.cuts[frozen_units] if self.cuts else 0
 
     def prefix_seconds(self, units: int) -> float:
         """The forward pass of the first `units` units."""
@@ -123,7 +131,9 @@ class ModelTimes:
             for one in self.steps
         )
         units = tuple(seconds * factor for seconds in self.unit_seconds)
-        return replace(self, unit_seconds=units, top_seconds=self.top_seconds * factor, steps=steps)
+        reading = self.read_seconds_per_byte * factor
+        top = self.top_seconds * factor
+        return replace(self, unit_seconds=units, top_seconds=top, steps=steps, read_seconds_per_byte=reading)
 
     def as_json(self) -> dict[str, Any]:
         """Give plain data that `from_json` reads back."""
@@ -140,7 +150,7 @@ class ModelTimes:
         Raises:
             TypeError: a name is missing or unknown.
         """
-        lists = {name: tuple(data[name]) for name in ("unit_seconds", "map_bytes") if name in data}
+        lists = {name: tuple(data[name]) for name in ("unit_seconds", "map_bytes", "cuts") if name in data}
         steps, saves = data.get("steps", ()), data.get("saves", ())
         rows = {"steps": tuple(StepTime(**one) for one in steps), "saves": tuple(SaveTime(**one) for one in saves)}
         return cls(**{**data, **lists, **rows})
