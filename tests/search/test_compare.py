@@ -13,7 +13,7 @@ from tests.search.driving import drive, made_space, open_session
 from tune_cnn.errors import InputError, RunFolderError
 from tune_cnn.results.records import RunFolder
 from tune_cnn.search.compare import compare_runs
-from tune_cnn.search.recorded import read_facts
+from tune_cnn.search.run_facts import read_facts
 from tune_cnn.yaml_files import write_yaml
 
 SHORT = ("search.trials=3", "training.epochs=2", "search.asha=null")
