@@ -5,7 +5,7 @@ PYTHON ?= python3
 # Files of tests side by side, as many as there are cores; each file in one process, which shares its fixtures.
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: search test test-slow check format backbones bench clean
+.PHONY: search test test-slow test-cluster dist check format backbones bench clean
 
 search: $(VENV)/.installed
 	test -d data/quickstart || $(BIN)/tune-cnn sample shapes data/quickstart
@@ -16,6 +16,15 @@ test: $(VENV)/.installed-test
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/pytest -m slow
+
+# Clusters on this machine. `ray up` needs an SSH server (Debian: openssh-server, rsync); without, its tests are skipped.
+test-cluster: $(VENV)/.installed-cluster
+	$(BIN)/pytest -m cluster
+
+# This very version of tune-cnn in one file, which the cluster files copy to the machines.
+dist: $(VENV)/.installed
+	rm -rf dist
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
@@ -47,6 +56,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-cluster: $(VENV)/.installed-test
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,cluster]'
+	touch $@
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

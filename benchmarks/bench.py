@@ -3,6 +3,7 @@
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -108,6 +109,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure, print, and keep what is asked to be kept."""
     asked = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave neither programs nor their folders behind
     facts = measuring_facts()
     if is_busy():
         print(f"load average {facts['load_average']}: others are at work here, and times mean little", file=sys.stderr)

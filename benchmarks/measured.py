@@ -36,6 +36,21 @@ class Searched:
     program: str
     seconds: float
     trials: tuple[Trained, ...]
+    startup_seconds: float | None = None
+    """Until the first trial was handed out; known of ours."""
+    training_seconds: float | None = None
+    """From then until the last trial's last word."""
+
+    def profile(self, slots: int) -> str:
+        """Say where the time of a search went that is known so far; empty if it is not."""
+        if self.startup_seconds is None or self.training_seconds is None:
+            return ""
+        epochs = sum(sum(trial.epoch_seconds) for trial in self.trials)
+        after = self.seconds - self.startup_seconds - self.training_seconds
+        return (
+            f"{self.startup_seconds:.1f} s before the first trial, {self.training_seconds:.1f} s of trials "
+            f"(epochs take {epochs / (slots * self.training_seconds):.0%} of their slots), {after:.1f} s after the last"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Give plain data for the file of raw measurements."""

@@ -53,8 +53,17 @@ def search_ours(space: Path, setting: Setting, folder: Path, *, overrides: Seque
         *("--concurrent", str(setting.concurrent), "--gpus-per-trial", str(setting.gpus_per_trial)),
         *(part for override in overrides for part in ("--set", override)),
     ]
+    run, began = RunFolder(folder / "run"), time.time()
     seconds = timed(command, folder / "output.txt")
-    return Searched(OURS, seconds, read_run(RunFolder(folder / "run")))
+    handed_out, last_word = _span(run)
+    return Searched(OURS, seconds, read_run(run), handed_out - began, last_word - handed_out)
+
+
+def _span(run: RunFolder) -> tuple[float, float]:
+    """Give when the driver handed out the first trial, and when the last trial wrote to its log."""
+    trials = list(run.path.glob("trials/*"))
+    handed_out = min((trial / "config.yaml").stat().st_mtime for trial in trials)
+    return handed_out, max((trial / "trial.log").stat().st_mtime for trial in trials)
 
 
 def read_run(run: RunFolder) -> tuple[Trained, ...]:
@@ -153,9 +162,11 @@ def timed(command: Sequence[str], output: Path) -> float:
     own = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
     with output.open("w") as file:
         began = time.perf_counter()
-        code = subprocess.run(
-            command, stdout=file, stderr=subprocess.STDOUT, env=own | _ENVIRONMENT, check=False
-        ).returncode
+        with subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=own | _ENVIRONMENT) as program:
+            try:
+                code = program.wait()
+            finally:
+                program.terminate()  # if we were interrupted; both programs then see to their workers
         seconds = time.perf_counter() - began
     if code:
         raise ProgramError(f"{command[0]} ended with {code}; {output} ends with:\n{output.read_text()[-2000:]}")

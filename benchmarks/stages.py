@@ -97,7 +97,8 @@ def search_part(workload: Workload) -> Part:
             *(workload.title, workload.size, done.agreement.text),
             *(f"{floor.seconds:.3g} s", f"{done.ours.seconds:.3g} s", f"{floor.efficiency(done.ours.seconds):.2f}"),
         )
-        return Found(done.rows(), [search], raw={workload.name: {**done.as_json(), "floor": asdict(floor)}})
+        note = f"{workload.title}: {done.ours.profile(bench.concurrent)}."
+        return Found(done.rows(), [search], [note], {workload.name: {**done.as_json(), "floor": asdict(floor)}})
 
     return measure
 

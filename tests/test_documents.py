@@ -14,9 +14,12 @@ from tune_cnn.space.lint import lint
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-COMMANDS = re.findall(r"^(?:\.venv/bin/)?tune-cnn (.*)$", README, re.MULTILINE) + re.findall(
-    r"`tune-cnn ([a-z]+(?: -[^`]*)?)`", README
-)
+CLUSTER = (ROOT / "docs" / "cluster.md").read_text()
+COMMANDS = [
+    *re.findall(r"^(?:\.venv/bin/)?tune-cnn (.*)$", README + CLUSTER, re.MULTILINE),
+    *re.findall(r"`tune-cnn ([a-z]+(?: -[^`]*)?)`", README),
+    *re.findall(r"\.venv/bin/tune-cnn ([^\"']*)", CLUSTER),
+]
 
 
 @pytest.mark.parametrize("written", COMMANDS)

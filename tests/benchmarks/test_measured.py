@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.measured import Trained, warm_epochs, warm_seconds
+from benchmarks.measured import Searched, Trained, warm_epochs, warm_seconds
 
 
 def trial(backbone: str = "a", frozen: int = 5, *, epochs: int = 6, seconds: Any = None) -> Trained:
@@ -40,3 +40,11 @@ def test_an_epoch_is_warm_if_all_it_sees_was_made_before(trials: list[Trained], 
 def test_a_disturbed_epoch_does_not_count_and_each_trial_counts_once() -> None:
     trials = [trial(seconds=[9, 1, 1, 1, 50]), trial(seconds=[9, 3, 3])]
     assert warm_seconds(trials, {0: (2, 3, 4, 5), 1: (2, 3)}) == 2
+
+
+def test_a_profile_says_what_was_before_and_after_the_trials_and_how_full_their_slots_were() -> None:
+    searched = Searched("ours", 20.0, (trial(epochs=6), trial(epochs=6)), startup_seconds=5.0, training_seconds=8.0)
+    assert searched.profile(slots=2) == (
+        "5.0 s before the first trial, 8.0 s of trials (epochs take 75% of their slots), 7.0 s after the last"
+    )
+    assert Searched("plain", 20.0, ()).profile(slots=2) == ""

@@ -16,6 +16,7 @@ from tests.data.pictures import class_folders
 
 BUILDERS = pytest.mark.parametrize("build", [build_large, show_views])
 KILLS = 10
+SECONDS = 120.0
 # Children are forked from a process that has imported everything, and has no threads.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.data.builders"])
@@ -32,8 +33,15 @@ def start(build: Builder, data: Path, folder: Path) -> tuple[BaseProcess, Connec
     process = FORKS.Process(target=tell, args=(build, data, folder, theirs))
     process.start()
     theirs.close()
-    ours.recv()
+    hear(ours)
     return process, ours
+
+
+def hear(pipe: Connection) -> int | None:
+    """Give what a builder sends next; one that hangs fails the test."""
+    assert pipe.poll(SECONDS)
+    said: int | None = pipe.recv()
+    return said
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -49,10 +57,10 @@ def test_a_builder_killed_at_any_moment_leaves_only_whole_entries_and_the_next_e
 ) -> None:
     seed = random.SystemRandom().randrange(10**6)
     moments = random.Random(seed)  # noqa: S311 - no secret
-    start(build, data, tmp_path / "first")[1].recv()  # the first also pays for what is imported late
+    hear(start(build, data, tmp_path / "first")[1])  # the first also pays for what is imported late
     process, pipe = start(build, data, tmp_path / "whole")
     began = time.perf_counter()
-    total = pipe.recv()
+    total = hear(pipe)
     seconds = time.perf_counter() - began
     whole = content(tmp_path / "whole")
     killed = tmp_path / "killed"
@@ -72,6 +80,6 @@ def test_a_builder_killed_at_any_moment_leaves_only_whole_entries_and_the_next_e
 @BUILDERS
 def test_processes_that_build_at_once_all_end_right(tmp_path: Path, data: Path, build: Builder) -> None:
     children = [start(build, data, tmp_path / "shared") for _ in range(3)]
-    totals = {pipe.recv() for _, pipe in children}
+    totals = {hear(pipe) for _, pipe in children}
     assert totals == {build(data, tmp_path / "alone")}
     assert content(tmp_path / "shared") == content(tmp_path / "alone")

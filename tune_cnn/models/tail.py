@@ -58,13 +58,15 @@ class Cut:
             What the prefix gave.
 
         Raises:
-            InexactCutError: the tail gives other logits, or the prefix or the tail cannot run.
+            InexactCutError: the tail gives other logits, or writes into what it is given, as an activation in place
+                would; or the prefix or the tail cannot run.
         """
         modes = self.model.training, self.tail.training
         try:
             activation = self.activation(images)
             with torch.inference_mode():
-                expected, logits = self.model.eval()(images), self.tail.eval()(as_inputs(activation))
+                given = tuple(one.clone() for one in activation)
+                expected, logits = self.model.eval()(images), self.tail.eval()(as_inputs(given))
         except _CANNOT_RUN as error:
             raise InexactCutError(f"cut after unit {self.units}, it cannot run: {error}") from error
         finally:
@@ -72,6 +74,9 @@ class Cut:
             self.tail.train(modes[1])
         if logits.shape != expected.shape or not torch.equal(logits, expected):
             raise InexactCutError(f"cut after unit {self.units}, it gives other logits than the whole network")
+        if not all(torch.equal(one, other) for one, other in zip(given, activation, strict=True)):
+            # A batch may be asked for twice, where memory has not sufficed for it.
+            raise InexactCutError(f"cut after unit {self.units}, it changes what it is given in its place")
         return activation
 
 

@@ -21,7 +21,7 @@ from tune_cnn.search.known_times import keep_times
 from tune_cnn.search.many import Spread, room_for, simulations
 from tune_cnn.search.measuring import Measured, Note, Pool, measure, trials_beside
 from tune_cnn.search.open_space import OpenedSpace
-from tune_cnn.search.room import Need, cache_need, checkpoints_need, memory_need
+from tune_cnn.search.room import Need, cache_need, checkpoints_need, memory_need, of_worker_mb
 from tune_cnn.search.simulate import Simulated
 from tune_cnn.search.slots import Slots, share_out
 from tune_cnn.search.work import ModelKey, Work
@@ -200,7 +200,7 @@ def _model_plans(pool: Pool, costs: Costs, measured: Measured) -> list[ModelPlan
                 key=one.key,
                 share=one.share,
                 epochs=tuple(_epoch_cost(costs, example, depth) for depth in one.depths),
-                peak_memory_mb=times.peak_memory_mb,
+                peak_memory_mb=of_worker_mb(times),
                 left_out_errors=times.left_out_errors(),
                 measured=one.key not in left_out,
             )

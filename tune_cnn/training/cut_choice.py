@@ -14,7 +14,7 @@ _TRAINING_STEP = 3
 # How much of a training step's cost the units between rung and depth may add.
 _CLOSE = 0.1
 # A byte is written once, to disk: that costs more than to read it back from memory.
-_WRITING = 4
+_WRITING = 10
 # A view is seen by this many trial-epochs at least, or the first one would build it for nobody.
 _LEAST_USES = 2
 

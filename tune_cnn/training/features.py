@@ -52,8 +52,10 @@ class Form:
     @classmethod
     def of(cls, tensor: Tensor) -> "Form":
         """See how (B, ...) lies in memory."""
-        last = tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
-        return cls(tuple(tensor.shape[1:]), tensor.dtype, last)
+        shape = tuple(tensor.shape[1:])
+        # Not `is_contiguous`, which calls maps of one pixel both: the order shows in the kernels that are chosen later.
+        last = tensor.ndim == 4 and tensor.stride()[1:] == (1, shape[2] * shape[0], shape[0])
+        return cls(shape, tensor.dtype, last)
 
     @property
     def size_bytes(self) -> int:
