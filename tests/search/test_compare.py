@@ -197,7 +197,7 @@ def test_a_damaged_config_of_a_trial_is_named_where_it_is_needed(run: Path) -> N
     [
         pytest.param("", "Invalid JSON", id="empty"),
         pytest.param("[]", "damaged", id="a-list"),
-        pytest.param('{"seed": 3}', "space_digest: Field required", id="names-missing"),
+        pytest.param('{"seed": 3, "command": "", "weights": {}}', "space_digest: Field required", id="names-missing"),
         pytest.param(
             '{"space_digest": "a", "data": "b", "weights": {"x": 3}, "seed": 1, "command": ""}', "weights.x", id="type"
         ),

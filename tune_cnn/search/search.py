@@ -181,7 +181,7 @@ def _call(space: Space, weights: Mapping[tuple[str, str], "ResolvedWeights"], co
     return Call(
         command=command,
         weights={
-            " ".join(pair): StartingWeights(file=found.file and str(found.file), sha256=found.sha256)
+            " ".join(pair): StartingWeights(file=str(found.file) if found.file else None, sha256=found.sha256)
             for pair, found in weights.items()
         },
         data_root=str(space.data_root),
