@@ -10,15 +10,13 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from benchmarks.curve_table import Curve, curves_of, write_curves
 from tune_cnn.search.open_space import open_space
 from tune_cnn.search.recorded import read_recorded
-from tune_cnn.search.search import latest, read_run
+from tune_cnn.search.run_facts import RunFacts
 
 CURVES = Path(__file__).parent / "curves"
 SPACE = CURVES / "aquarium_lite0.yaml"
@@ -36,7 +34,7 @@ def main() -> None:
     curves = curves_of(recorded.trials, space.parameters)
     table = asked.table or CURVES / f"{SPACE.stem}.csv"
     write_curves(table, curves, space.parameters)
-    table.with_suffix(".md").write_text(_account(curves, read_run(recorded.folder)))
+    table.with_suffix(".md").write_text(_account(curves, recorded.facts))
     print(f"{table}: {len(curves)} curves, {table.stat().st_size / 1000:.0f} kB")
 
 
@@ -68,23 +66,23 @@ def _search_command(asked: argparse.Namespace) -> list[str]:
     return [sys.executable, "-c", "from tune_cnn.cli import main; main()", "search", str(SPACE), *options]
 
 
-def _account(curves: list[Curve], facts: Mapping[str, Any]) -> str:
+def _account(curves: list[Curve], facts: RunFacts) -> str:
     """Say of a table what one has to know to believe it."""
-    call = latest(facts)
+    call = facts.latest
     seconds = sum(sum(curve.seconds) for curve in curves)
-    versions = ", ".join(f"{name} {version}" for name, version in call["versions"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in call.versions.items())
     return f"""\
 # {SPACE.stem}.csv
 
-{len(curves)} configurations drawn at random from [{SPACE.name}]({SPACE.name}) (seed {facts["seed"]}),
+{len(curves)} configurations drawn at random from [{SPACE.name}]({SPACE.name}) (seed {facts.seed}),
 each trained to its end by `tune-cnn` itself, one at a time on one CPU: {seconds / 3600:.2f} hours within epochs.
 A row holds the values, the validation accuracy after each epoch (`score_*`), and the seconds each epoch took
 (`seconds_*`; the first trial that needs a view or an activation pays for making it).
 
-- Machine: {call["machine"]}, {_cpu()}, {call["device"]}
+- Machine: {call.machine}, {_cpu()}, {call.device}
 - Versions: {versions}
-- Commit: {call["commit"]}
-- Images: fingerprint {facts["data"][:12]}
+- Commit: {call.commit}
+- Images: fingerprint {facts.data[:12]}
 - Date: {datetime.now(UTC):%Y-%m-%d}
 - Recorded with: `python -m benchmarks.record_curves {shlex.join(_shown(sys.argv[1:]))}`
 """

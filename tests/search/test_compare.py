@@ -13,7 +13,7 @@ from tests.search.driving import drive, made_space, open_session
 from tune_cnn.errors import InputError, RunFolderError
 from tune_cnn.results.records import RunFolder
 from tune_cnn.search.compare import compare_runs
-from tune_cnn.search.recorded import read_facts
+from tune_cnn.search.run_facts import read_facts
 from tune_cnn.yaml_files import write_yaml
 
 SHORT = ("search.trials=3", "training.epochs=2", "search.asha=null")
@@ -197,7 +197,7 @@ def test_a_damaged_config_of_a_trial_is_named_where_it_is_needed(run: Path) -> N
     [
         pytest.param("", "Invalid JSON", id="empty"),
         pytest.param("[]", "damaged", id="a-list"),
-        pytest.param('{"seed": 3}', "space_digest: Field required", id="names-missing"),
+        pytest.param('{"seed": 3, "command": "", "weights": {}}', "space_digest: Field required", id="names-missing"),
         pytest.param(
             '{"space_digest": "a", "data": "b", "weights": {"x": 3}, "seed": 1, "command": ""}', "weights.x", id="type"
         ),

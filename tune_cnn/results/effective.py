@@ -35,7 +35,11 @@ def compare_effective(config: TrialConfig, path: Path) -> list[str]:
     Raises:
         SpaceFileError: the file is missing or damaged.
     """
-    tree = read_yaml(path).tree
+    return differences(config, read_yaml(path).tree)
+
+
+def differences(config: TrialConfig, tree: Mapping[str, Any]) -> list[str]:
+    """Say what `compare_effective` says, of a file that is read already."""
     asked = dict(leaves(config.model_dump(mode="json")))
     held = dict(leaves(tree))
     return [
@@ -43,15 +47,6 @@ def compare_effective(config: TrialConfig, path: Path) -> list[str]:
         for name in tree["read_back"]
         if not _equal(asked.get(name), held.get(name))
     ]
-
-
-def observed(path: Path) -> Mapping[str, Any]:
-    """Give the facts of the live objects that no config value states.
-
-    Raises:
-        SpaceFileError: the file is missing or damaged.
-    """
-    return dict(read_yaml(path).tree["observed"])
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -16,12 +16,13 @@ _GROWING = ("seconds", "epochs")
 
 def ranked(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Order by the best epoch's score; the earlier of equals first, trials without a score last."""
+    return sorted(records, key=place_of)
 
-    def place(record: TrialRecord) -> tuple[bool, float, int]:
-        best = record.best
-        return best is None, -best.score if best else 0.0, record.trial
 
-    return sorted(records, key=place)
+def place_of(record: TrialRecord) -> tuple[bool, float, int]:
+    """Give what trials are ordered by: the lower, the better."""
+    best = record.best
+    return best is None, -best.score if best else 0.0, record.trial
 
 
 def leaderboard_rows(records: Iterable[TrialRecord], measures: Sequence[str] = ()) -> list[Row]:

@@ -42,7 +42,7 @@ def finals_seconds(
     Returns:
         Seconds; 0 without finals, or before the first trial has an epoch.
     """
-    known = [record for record in ranked(records) if record.epochs]
+    known = [] if config is None else [record for record in ranked(records) if record.epochs]
     if config is None or not known:
         return 0.0
     each = [_seconds(record, config_of(record.trial)) for record in known[: config.top]]

@@ -1,11 +1,15 @@
 """Hold what a trial's live objects said of themselves against what was handed out."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from tune_cnn.config import TrialConfig
 from tune_cnn.errors import MismatchError
 from tune_cnn.models.trunk import frozen_units_of
-from tune_cnn.results.effective import compare_effective, observed
+from tune_cnn.results.effective import differences
 from tune_cnn.results.records import TrialFacts, TrialFolder
 from tune_cnn.training.plan import WARM_UP
+from tune_cnn.yaml_files import read_yaml
 
 
 def mismatch(config: TrialConfig, folder: TrialFolder, phase: str, facts: TrialFacts) -> str:
@@ -14,12 +18,13 @@ def mismatch(config: TrialConfig, folder: TrialFolder, phase: str, facts: TrialF
     Raises:
         SpaceFileError: effective.yaml is missing or damaged.
     """
-    faults = compare_effective(config, folder.effective) + _freeze_faults(config, folder, phase, facts)
+    tree = read_yaml(folder.effective).tree
+    faults = differences(config, tree) + _freeze_faults(config, tree["observed"], phase, facts)
     return f"{MismatchError.__name__}: {'; '.join(faults)}" if faults else ""
 
 
-def _freeze_faults(config: TrialConfig, folder: TrialFolder, phase: str, facts: TrialFacts) -> list[str]:
-    seen, asked = observed(folder.effective), frozen_units_of(config.model)
+def _freeze_faults(config: TrialConfig, seen: Mapping[str, Any], phase: str, facts: TrialFacts) -> list[str]:
+    asked = frozen_units_of(config.model)
     now = facts.units if phase == WARM_UP else asked
     faults = []
     if seen.get("phase") != phase:

@@ -6,36 +6,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel
 
 from tune_cnn.errors import RunFolderError, SpaceFileError
 from tune_cnn.results.records import RunFolder, TrialRecord
+from tune_cnn.search.run_facts import RunFacts, read_facts
 from tune_cnn.search.study import Study
 from tune_cnn.sections.search import SearchConfig
 from tune_cnn.yaml_files import load_model, read_yaml
 
 _HINT = "run its search again with its own space file, which writes this file anew"
-
-
-class StartingWeights(BaseModel):
-    """The file that the trials of one backbone started from; both None for random weights."""
-
-    file: str | None
-    sha256: str | None
-
-
-class RunFacts(BaseModel):
-    """What run.json says of a search; what else stands there is for people."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    space_digest: str
-    data: str
-    """The fingerprint of the images."""
-    weights: dict[str, StartingWeights]
-    """By `BACKBONE WEIGHTS`."""
-    seed: int
-    command: str
 
 
 class _Judged(BaseModel):
@@ -91,19 +71,3 @@ def read_recorded(path: Path) -> RecordedRun:
     except (KeyError, TypeError, AttributeError) as error:
         raise RunFolderError(f"{folder.study}: damaged, a trial's record lacks something ({error})") from error
     return RecordedRun(folder, search, trials)
-
-
-def read_facts(folder: RunFolder) -> RunFacts:
-    """Read run.json.
-
-    Raises:
-        RunFolderError: it is not there, or damaged.
-    """
-    try:
-        return RunFacts.model_validate_json(folder.run.read_bytes())
-    except FileNotFoundError as error:
-        raise RunFolderError(f"{folder.run}: no such file; give a run folder that `tune-cnn search` wrote") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RunFolderError(f"{folder.run}: damaged ({where + ': ' if where else ''}{first['msg']})") from error

@@ -1,6 +1,5 @@
 """A whole search, in the order it happens: check everything, search, score the best on the test split, show it."""
 
-import json
 import platform
 import shutil
 import subprocess
@@ -10,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
@@ -20,7 +19,7 @@ from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageData, open_data
 from tune_cnn.data.findings import FINDING_COLUMNS
 from tune_cnn.errors import RunFolderError, WeightsError
-from tune_cnn.files import sweep, write_whole
+from tune_cnn.files import sweep
 from tune_cnn.machine import collector_asleep, usable_cpus
 from tune_cnn.results.display import place
 from tune_cnn.results.records import RunFolder
@@ -33,9 +32,11 @@ from tune_cnn.search.forecast import Forecast
 from tune_cnn.search.gpu_share import greediest, share_of_gpu
 from tune_cnn.search.known_times import known_times
 from tune_cnn.search.places import SearchPlaces
+from tune_cnn.search.run_facts import Call, RunFacts, StartingWeights, read_facts, write_facts
 from tune_cnn.search.screen import Screen
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
+from tune_cnn.space.checks import combinations
 from tune_cnn.space.schema import Space
 from tune_cnn.yaml_files import write_yaml
 
@@ -125,14 +126,14 @@ def _weights(pair: tuple[str, str], places: SearchPlaces) -> "ResolvedWeights":
     with collector_asleep():  # torch takes seconds: what is wrong with the images is told before
         from tune_cnn.models.weights import resolve_weights
 
-    before = latest(read_run(places.run))["weights"].get(" ".join(pair)) if places.run.run.exists() else None
-    if before and before["file"] and places.weights_dir is None and Path(before["file"]).is_file():
-        found = resolve_weights(pair[0], before["file"], weights_dir=None, cache_dir=places.cache.folder)
+    before = read_facts(places.run).latest.weights.get(" ".join(pair)) if places.run.run.exists() else None
+    if before and before.file and places.weights_dir is None and Path(before.file).is_file():
+        found = resolve_weights(pair[0], before.file, weights_dir=None, cache_dir=places.cache.folder)
     else:
         found = resolve_weights(*pair, weights_dir=places.weights_dir, cache_dir=places.cache.folder)
-    if before and before["sha256"] != found.sha256:
+    if before and before.sha256 != found.sha256:
         raise WeightsError(
-            f"{found.file}: other weights of {pair[0]} than this search began with ({before['file']}); "
+            f"{found.file}: other weights of {pair[0]} than this search began with ({before.file}); "
             "give the same --weights, or write --name OTHER for a new run"
         )
     return found
@@ -146,13 +147,13 @@ def _claim(
     Raises:
         RunFolderError: the folder holds another search, or one that has lost its study.
     """
-    call = _call_facts(space, weights, command)
+    call = _call(space, weights, command)
     if run.run.exists():
-        facts = read_run(run)
-        _check_same(run, facts, space, data)
-        facts["continued"] = [*facts.get("continued", []), call]
+        before = read_facts(run)
+        _check_same(run, before, space, data)
+        facts = before.model_copy(update={"continued": (*before.continued, call)})
     else:
-        facts = {"space_digest": space.digest(), "data": data.fingerprint, "seed": space.search.seed, **call}
+        facts = RunFacts(**dict(call), space_digest=space.digest(), data=data.fingerprint, seed=space.search.seed)
     if run.trial(0).path.exists() and not run.study.exists():
         raise RunFolderError(
             f"{run.path}: holds trials but no {run.study.name}, which tells what they are; bring it back from a copy, "
@@ -160,60 +161,36 @@ def _claim(
         )
     write_yaml(run.space, space.canonical())
     write_csv(run.skipped, ["path", "split", "reason"], [vars(skipped) for skipped in data.skipped])
-    write_whole(run.run, json.dumps(facts, indent=2) + "\n")
+    write_facts(run, facts)
 
 
-def _check_same(run: RunFolder, before: Mapping[str, Any], space: Space, data: ImageData) -> None:
-    if before["space_digest"] != space.digest():
+def _check_same(run: RunFolder, before: RunFacts, space: Space, data: ImageData) -> None:
+    if before.space_digest != space.digest():
         raise RunFolderError(
             f"{run.path}: holds another search, its space differs from this one (compare {run.space}); "
             "write --name OTHER for a new run"
         )
-    if before["data"] != data.fingerprint:
+    if before.data != data.fingerprint:
         raise RunFolderError(
-            f"{run.path}: was searched on other images (fingerprint {before['data'][:12]}, "
+            f"{run.path}: was searched on other images (fingerprint {before.data[:12]}, "
             f"now {data.fingerprint[:12]}); write --name OTHER for a new run"
         )
 
 
-def _call_facts(space: Space, weights: Mapping[tuple[str, str], "ResolvedWeights"], command: str) -> dict[str, Any]:
-    """Give what may differ from one call on a run folder to the next."""
-    return {
-        "weights": {
-            " ".join(pair): {"file": found.file and str(found.file), "sha256": found.sha256}
+def _call(space: Space, weights: Mapping[tuple[str, str], "ResolvedWeights"], command: str) -> Call:
+    return Call(
+        command=command,
+        weights={
+            " ".join(pair): StartingWeights(file=str(found.file) if found.file else None, sha256=found.sha256)
             for pair, found in weights.items()
         },
-        "data_root": str(space.data_root),
-        "command": command,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
-        "commit": _commit(space.base_dir),
-        "device": device_name(),
-        "machine": f"{platform.machine()}, {usable_cpus()} CPUs",
-    }
-
-
-def latest(facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give the facts of the latest call on a run folder: what lies where may have changed since the first."""
-    calls: list[Mapping[str, Any]] = [facts, *facts.get("continued", [])]
-    return calls[-1]
-
-
-def read_run(run: RunFolder) -> dict[str, Any]:
-    """Read run.json.
-
-    Raises:
-        RunFolderError: there is none, or it is damaged.
-    """
-    try:
-        facts = json.loads(run.run.read_bytes())
-        if not {"space_digest", "data", "weights", "seed", "command"} <= set(facts) or "weights" not in latest(facts):
-            raise ValueError("names are missing")
-    except FileNotFoundError as error:
-        raise RunFolderError(f"{run.run}: no such file; give a run folder that `tune-cnn search` wrote") from error
-    except (OSError, ValueError, TypeError) as error:
-        raise RunFolderError(f"{run.run}: damaged ({error})") from error
-    return dict(facts)
+        data_root=str(space.data_root),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions={"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
+        commit=_commit(space.base_dir),
+        device=device_name(),
+        machine=f"{platform.machine()}, {usable_cpus()} CPUs",
+    )
 
 
 def device_name() -> str:
@@ -300,6 +277,8 @@ def _header(space: Space, default: TrialConfig, data: ImageData, *, weights: Map
     sizes = ", ".join(f"{len(split.labels)} {name}" for name, split in data.splits.items())
     asha = f"ASHA, {search.asha.grace_epochs} epochs' grace, best 1/{search.asha.reduction}" if search.asha else "none"
     budget = f"{search.trials} trials of at most {default.training.epochs} epochs"
+    if _fits_only(space):
+        asha, budget = "none", f"{search.trials} trials, each fitted at once"
     root = place(Path(default.data.root))
     return {
         "search": f"{space.name}, {len(space.parameters)} parameters",
@@ -311,6 +290,13 @@ def _header(space: Space, default: TrialConfig, data: ImageData, *, weights: Map
         "budget": budget + (f", {search.hours:g} hours" if search.hours else ""),
         "metric": ", ".join(search.measures),
     }
+
+
+def _fits_only(space: Space) -> bool:
+    """Whether no trial is trained by epochs, because all heads are linear models that are fitted."""
+    drawn = combinations(space.root, ("model.head.kind",))
+    configs = (space.config(one.tree, seed=0, cpu_threads=1, weights_file=None) for one in drawn)
+    return all(config.model.head.kind != "dense" for config in configs)
 
 
 def _commit(folder: Path) -> str | None:

@@ -106,7 +106,7 @@ class SearchSession:
         self._replay()
         self._close_decided()
         self._abandoned = [record.trial for record in self.records.values() if record.state == "running"]
-        self._shelve()
+        self._shelf.take_up(self.records)
 
     def begin_forecast(self, forecast: Forecast) -> None:
         """Say from now on how long the search will still take; knows what earlier drivers were told."""
@@ -156,18 +156,19 @@ class SearchSession:
         """
         live = self.running[number]
         known = {past.epoch: past for past in live.epochs}
-        if self.records[number].facts is None:
-            self._study.note(number, facts=facts.as_json())
         live.epochs = sorted([*(known | {epoch.epoch: epoch}).values()], key=lambda past: past.epoch)
         if epoch.epoch not in known:
             live.stop_reason = live.stop_reason or self._mismatch(live, epoch, facts) or self._stop_reason(live, epoch)
-        if known.get(epoch.epoch) != epoch:
-            self._study.report(number, epoch, stop=live.stop_reason)
+        with self._study.at_once():
+            if self.records[number].facts is None:
+                self._study.note(number, facts=facts.as_json())
+            if known.get(epoch.epoch) != epoch:
+                self._study.report(number, epoch, stop=live.stop_reason)
         self._update_record(number, facts=facts, peak_memory_mb=peak_memory_mb)
         if self._estimate and epoch.epoch not in known:
             self._estimate.on_epoch(number, live.job.config, epoch)
         self._note_seconds(force=False)
-        self._shelf.show_best(self.records.values())
+        self._shelf.on_score(self.records[number], self.records)
         return not live.stop_reason
 
     def on_end(self, number: int, failure: str | None) -> None:
@@ -175,15 +176,16 @@ class SearchSession:
         live = self.running[number]
         if failure is None and not live.epochs:
             failure = "ended without an epoch"
-        self._close(number, live.stop_reason, failure)
+        with self._study.at_once():
+            self._close(number, live.stop_reason, failure)
+            self._reserve()
+            self._note_seconds(force=True)
         del self.running[number]
         if self._estimate:
             self._estimate.on_end(number)
         record = self.records[number]
         self._alike.count(record.reason if record.state == "failed" else "")
-        self._reserve()
-        self._note_seconds(force=True)
-        self._shelve()
+        self._shelf.on_end(record, self.records)
         self.write_tables(force=not self.running)
         self._event(f"trial {number} {_ending(record)}")
 
@@ -205,7 +207,7 @@ class SearchSession:
 
     def kept(self) -> list[TrialRecord]:
         """Give the ended trials whose weights are kept, best first."""
-        return self._shelf.kept(self.records.values())
+        return [self.records[number] for number in self._shelf.kept]
 
     def note_test(self, number: int, scores: Mapping[str, float]) -> None:
         """Keep a trial's test scores."""
@@ -228,20 +230,29 @@ class SearchSession:
     # --- within -----------------------------------------------------------------------------------------------------
 
     def _draw(self) -> Job:
-        number, drawn = self._study.ask(self.space)
-        return self._job(number, drawn)
+        with self._study.at_once():
+            number, drawn = self._study.ask(self.space)
+            job = self._noted(number, drawn)
+        return self._begun(job, drawn)
 
     def _take_up(self, number: int) -> Job:
         """Give an interrupted trial again: the same values, with images and weights where they lie now.
 
         Its values come from the study and not from config.yaml: the driver may have died before that was written.
         """
-        return self._job(number, self._study.ask_again(number, self.space))
+        drawn = self._study.ask_again(number, self.space)
+        with self._study.at_once():
+            job = self._noted(number, drawn)
+        return self._begun(job, drawn)
 
-    def _job(self, number: int, drawn: Drawn) -> Job:
-        job, values = self.jobs.make(number, drawn), table_values(drawn)
-        self._study.note(number, values=values, seed=job.config.seed, data=self.data)
-        write_yaml(self.run.trial(number).config, job.config.model_dump(mode="json"))
+    def _noted(self, number: int, drawn: Drawn) -> Job:
+        job = self.jobs.make(number, drawn)
+        self._study.note(number, values=table_values(drawn), seed=job.config.seed, data=self.data)
+        return job
+
+    def _begun(self, job: Job, drawn: Drawn) -> Job:
+        number, values = job.number, table_values(drawn)
+        write_yaml(self.run.trial(number).config, job.config.model_dump(mode="json"), durable=False)
         before = self.records.get(number, TrialRecord(number, "running", job.config.seed, values))
         self.records[number] = replace(before, seed=job.config.seed, values=values, data=self.data)
         return job
@@ -316,11 +327,6 @@ class SearchSession:
             self._study.note_seconds(self.budget.spent_seconds)
             self._study.note_reserved(self.budget.reserved_seconds)
             self._seconds_due = now + _SECONDS_BETWEEN_NOTES
-
-    def _shelve(self) -> None:
-        """Bring the weights on disk in line with the records; `best` moves on before what it names can go."""
-        self._shelf.show_best(self.records.values())
-        self._shelf.prune(list(self.records.values()))
 
 
 def _ending(record: TrialRecord) -> str:

@@ -4,7 +4,8 @@ Parameters, states and scores per epoch are Optuna's own fields; what the tables
 attributes, JSON all of it. Nothing is pickled.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -92,6 +93,26 @@ class Study:
             return cls(RDBStorage(f"sqlite:///{db}"), search)
         except (KeyError, RuntimeError, optuna.exceptions.OptunaError, SQLAlchemyError) as error:
             raise RunFolderError(f"{db}: not a study of tune-cnn, or a damaged one ({type(error).__name__})") from error
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Commit all that is written within the block together: one wait for the disk in place of many.
+
+        Raises:
+            StoreError: the disk or the file failed; nothing of it was written.
+        """
+        sessions = self._storage.scoped_session
+        sessions.remove()
+        try:
+            with self._storage.engine.begin() as connection:
+                # Optuna commits what it writes, which this mode keeps from reaching the file before the block ends.
+                sessions(bind=connection, join_transaction_mode="rollback_only")
+                try:
+                    yield
+                finally:
+                    sessions.remove()
+        except SQLAlchemyError as error:
+            raise StoreError(f"{self.path}: cannot be read or written: {_root_of(error)}") from error
 
     @_stored
     def ask(self, space: Space) -> tuple[int, Drawn]:

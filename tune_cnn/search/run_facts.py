@@ -1,0 +1,71 @@
+"""run.json: what a run folder is about, and which calls have worked on it."""
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tune_cnn.errors import RunFolderError
+from tune_cnn.files import write_whole
+from tune_cnn.results.records import RunFolder
+
+
+class StartingWeights(BaseModel):
+    """The file that the trials of one backbone started from; both None for random weights."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    file: str | None
+    sha256: str | None
+
+
+class Call(BaseModel):
+    """What may differ from one call on a run folder to the next."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    command: str
+    weights: dict[str, StartingWeights]
+    """By `BACKBONE WEIGHTS`."""
+    data_root: str = ""
+    started: str = ""
+    versions: dict[str, str] = {}
+    commit: str | None = None
+    """Of the project that the space lies in; None outside a checkout."""
+    device: str = ""
+    machine: str = ""
+
+
+class RunFacts(Call):
+    """What run.json says of a search: what stays, its first call, and those that went on with it."""
+
+    space_digest: str
+    data: str
+    """The fingerprint of the images."""
+    seed: int
+    continued: tuple[Call, ...] = ()
+
+    @property
+    def latest(self) -> Call:
+        """The latest call: what lies where may have changed since the first."""
+        return self.continued[-1] if self.continued else self
+
+
+def read_facts(folder: RunFolder) -> RunFacts:
+    """Read run.json.
+
+    Raises:
+        RunFolderError: it is not there, or damaged.
+    """
+    try:
+        return RunFacts.model_validate_json(folder.run.read_bytes())
+    except FileNotFoundError as error:
+        raise RunFolderError(f"{folder.run}: no such file; give a run folder that `tune-cnn search` wrote") from error
+    except OSError as error:
+        raise RunFolderError(f"{folder.run}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RunFolderError(f"{folder.run}: damaged ({where + ': ' if where else ''}{first['msg']})") from error
+
+
+def write_facts(folder: RunFolder, facts: RunFacts) -> None:
+    """Write run.json whole."""
+    write_whole(folder.run, facts.model_dump_json(indent=2) + "\n")
