@@ -186,7 +186,7 @@ class SearchSession:
         record = self.records[number]
         self._alike.count(record.reason if record.state == "failed" else "")
         self._shelf.on_end(record, self.records)
-        self.write_tables(force=not self.running)
+        self.write_tables(force=self.over and not self.running)
         self._event(f"trial {number} {_ending(record)}")
 
     @property
