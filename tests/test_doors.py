@@ -25,14 +25,19 @@ DOORS = {
     "imagehash": {"data/sketch.py"},
     "ruamel": {"yaml_files.py"},
     "sklearn": {"training/baseline.py"},
+    "fsspec": {"storage/remote.py"},
+    "aiohttp": {"storage/remote.py"},
+    "botocore": {"storage/remote.py"},
+    "gcsfs": {"storage/remote.py"},
+    "google": {"storage/remote.py"},
     "typer": {"cli.py", "cli_models.py", "cli_start.py", "cli_options.py"},
 }
 # Lower number, lower layer; a module may import its own layer and those below.
 LAYERS = {
-    **dict.fromkeys(("errors", "files", "machine", "masking", "seeds"), 0),
+    **dict.fromkeys(("errors", "files", "machine", "masking", "seeds", "urls"), 0),
     **dict.fromkeys(("config", "sections", "config_shape", "config_faults", "yaml_files"), 1),
     **dict.fromkeys(("results", "cluster"), 2),
-    **dict.fromkeys(("data", "models", "space", "sample"), 3),
+    **dict.fromkeys(("data", "models", "space", "sample", "storage"), 3),
     "training": 4,
     **dict.fromkeys(("trial", "evaluation", "outcomes", "evaluation_output", "showcase"), 5),
     **dict.fromkeys(("search", "starter", "mask_guess"), 6),

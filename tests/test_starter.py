@@ -92,7 +92,7 @@ def test_split_folders_of_images_and_masks_and_their_table_are_found(tmp_path: P
 def test_the_starter_is_a_sound_space_whatever_the_folder_is_called(tmp_path: Path, name: str) -> None:
     class_folders(tmp_path / name)
     space = open_space(write_starter(tmp_path / name, tmp_path / "starter.yaml")).space
-    assert space.data_root == (tmp_path / name).resolve()
+    assert space.data_root == str((tmp_path / name).resolve())
 
 
 def test_an_existing_space_is_not_overwritten(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import shlex
 import signal
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from tune_cnn.cli_terminal import cache_of, terminal
 from tune_cnn.errors import ChangedDataError, InputError, StoreError, TuneCnnError
 from tune_cnn.masking import masked
 from tune_cnn.results.display import line
+from tune_cnn.urls import absolute, is_url
 
 if TYPE_CHECKING:
     from tune_cnn.search.open_space import OpenedSpace
@@ -54,7 +56,7 @@ def search(
     space_file: options.SpaceFile,
     data: options.DataDir = None,
     weights: options.WeightsDir = None,
-    out: options.OutDir = Path("runs"),
+    out: options.OutDir = "runs",
     name: options.RunName = None,
     trials: options.Trials = None,
     epochs: options.Epochs = None,
@@ -78,7 +80,7 @@ def search(
     from tune_cnn.search.open_space import open_space
 
     opened = open_space(space_file, overrides=overrides, data_root=data)
-    run = out / (name or opened.space.name)
+    run = f"{out.rstrip('/') or '/'}/{name or opened.space.name}"
     given = Given(weights, address, insecure_cluster, cache_dir, cache_gb)
     _search(opened, run, given)
 
@@ -97,9 +99,10 @@ def resume(
     Finished trials stay as they are; those that ran go on after their last epoch.
     """
     from tune_cnn.results.records import RunFolder
+    from tune_cnn.search.kept import brought
     from tune_cnn.search.open_space import open_space
 
-    folder = RunFolder(run)
+    folder = RunFolder(brought(run, _say) if is_url(run) else Path(run))
     if not folder.space.is_file():
         raise InputError(f"{folder.space}: no such file; give a run folder that `tune-cnn search` wrote")
     given = Given(weights, address, insecure_cluster, cache_dir, cache_gb)
@@ -131,7 +134,7 @@ def plan(
     space_file: options.SpaceFile,
     data: options.DataDir = None,
     weights: options.WeightsDir = None,
-    out: options.OutDir = Path("runs"),
+    out: options.OutDir = "runs",
     trials: options.Trials = None,
     epochs: options.Epochs = None,
     hours: options.Hours = None,
@@ -152,16 +155,16 @@ def plan(
 
     overrides = _overrides(sets, trials, epochs, hours, concurrent, cpus_per_trial, gpus_per_trial, seed)
     opened = open_space(space_file, overrides=overrides, data_root=data)
+    from tune_cnn.search.kept import working_folder
     from tune_cnn.search.plan import plan_search
     from tune_cnn.search.plan_output import plan_json, print_plan
 
-    notes = Console(stderr=True)
     planned = plan_search(
         opened,
         cache=cache_of(cache_dir, cache_gb),
         weights_dir=weights,
-        run_dir=out,
-        note=lambda text: notes.print(line(text), soft_wrap=True),
+        run_dir=working_folder(out),
+        note=_say,
     )
     if as_json:
         typer.echo(plan_json(planned))
@@ -203,10 +206,13 @@ def leaderboard(
     """
     from tune_cnn.results.tables import json_text, write_asked
     from tune_cnn.search.compare import compare_runs, show_comparison
+    from tune_cnn.search.kept import tables_of
 
-    comparison = compare_runs(runs, best_per=best_per)
+    with tempfile.TemporaryDirectory(prefix="tc-") as fetched:
+        places = [tables_of(run, Path(fetched) / str(number)) for number, run in enumerate(runs)]
+        comparison = compare_runs(places, best_per=best_per)
     if comparison.warning:
-        Console(stderr=True).print(line(comparison.warning), soft_wrap=True)
+        _say(comparison.warning)
     if as_json:
         typer.echo(json_text(comparison.rows))
     else:
@@ -246,17 +252,26 @@ class Given:
         return words
 
 
-def _search(opened: "OpenedSpace", run: Path, given: Given) -> None:
+def _say(text: str) -> None:
+    """Say something beside the output proper."""
+    Console(stderr=True).print(line(masked(text)), soft_wrap=True)
+
+
+def _search(opened: "OpenedSpace", run: str, given: Given) -> None:
     from tune_cnn.machine import collector_asleep
     from tune_cnn.results.records import RunFolder
+    from tune_cnn.search.kept import brought
     from tune_cnn.search.places import SearchPlaces
     from tune_cnn.search.screen import Screen
+
+    folder = RunFolder(brought(run, _say))
 
     with collector_asleep():
         from tune_cnn.search.search import search
 
     cache = cache_of(given.cache_dir, given.cache_gb)
-    places = SearchPlaces(RunFolder(run.absolute()), cache, given.weights, given.address, given.insecure_cluster)
+    storage = absolute(run) if is_url(run) else None
+    places = SearchPlaces(folder, cache, given.weights, given.address, given.insecure_cluster, storage)
     try:
         search(
             opened.space,
@@ -266,9 +281,9 @@ def _search(opened: "OpenedSpace", run: Path, given: Given) -> None:
             command=masked(shlex.join(["tune-cnn", *sys.argv[1:]])),
         )
     except (KeyboardInterrupt, StoreError, ChangedDataError) as ended:
-        again = shlex.join(["tune-cnn", "resume", str(run), *given.words()])
+        again = shlex.join(["tune-cnn", "resume", run, *given.words()])
         why = "interrupted; " if isinstance(ended, KeyboardInterrupt) else ""
-        Console(stderr=True).print(line(masked(f"{why}go on with: {again}")), soft_wrap=True)
+        _say(f"{why}go on with: {again}")
         raise
 
 

@@ -7,6 +7,7 @@ import typer
 from tune_cnn import cli_options as options
 from tune_cnn.cli_terminal import cache_of, terminal
 from tune_cnn.errors import InputError
+from tune_cnn.urls import absolute
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -31,9 +32,7 @@ def evaluate(
     unknown = sorted(set(splits) - {"train", "val", "test"})
     if unknown:
         raise InputError(f"--split {unknown[0]}: no such split; write train, val or test")
-    found = evaluate_model(
-        model, data_root=data and data.absolute(), splits=splits, cache=cache_of(cache_dir, cache_gb)
-    )
+    found = evaluate_model(model, data_root=data and absolute(data), splits=splits, cache=cache_of(cache_dir, cache_gb))
     if as_json:
         typer.echo(evaluations_json(found))
     else:

@@ -7,10 +7,15 @@ import typer
 
 SpaceFile = Annotated[Path, typer.Argument(metavar="SPACE", help="A space file, such as spaces/aquarium.yaml.")]
 ClusterFile = Annotated[Path, typer.Argument(metavar="FILE", help="Such as cluster.yaml or kubernetes/rayjob.yaml.")]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/aquarium.")]
+RunPath = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run folder, such as runs/aquarium or s3://BUCKET/PREFIX/aquarium.")
+]
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder, such as runs/aquarium/best.")]
 DataDir = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="Where the images are; overrides data.root.")
+    str | None,
+    typer.Option(
+        "--data", metavar="DIR", help="Where the images are, a folder or s3://BUCKET/PREFIX; overrides data.root."
+    ),
 ]
 WeightsDir = Annotated[
     Path | None,
@@ -18,7 +23,9 @@ WeightsDir = Annotated[
         "--weights", metavar="DIR", help="A folder with pretrained weights, BACKBONE*.safetensors; looked into first."
     ),
 ]
-OutDir = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where run folders go.")]
+OutDir = Annotated[
+    str, typer.Option("--out", metavar="DIR", help="Where run folders go, a folder or s3://BUCKET/PREFIX.")
+]
 CacheDir = Annotated[
     Path | None,
     typer.Option(
@@ -85,14 +92,16 @@ ConfigFile = Annotated[
     ),
 ]
 ConfigData = Annotated[
-    Path | None,
+    str | None,
     typer.Option("--data", metavar="DIR", help="Where the images are; overrides the config's data.root."),
 ]
 TrialOut = Annotated[
     Path | None,
     typer.Option("--out", metavar="DIR", help="The new trial folder; runs/NAME-train-1, -2, … by default."),
 ]
-RunPaths = Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders, such as runs/aquarium.")]
+RunPaths = Annotated[
+    list[str], typer.Argument(metavar="RUN", help="Run folders, such as runs/aquarium or s3://BUCKET/PREFIX/aquarium.")
+]
 RowsCsv = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write all rows and columns here.")]
 TopRows = Annotated[int, typer.Option(metavar="N", min=1, help="How many rows to show.")]
 BestPer = Annotated[
@@ -105,7 +114,7 @@ BestPer = Annotated[
 RowsJson = Annotated[bool, typer.Option("--json", help="Print all rows and columns as JSON.")]
 PlanJson = Annotated[bool, typer.Option("--json", help="Print JSON; figures as P10, P50 and P90.")]
 DataNow = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="Where the images are now; where they were by default.")
+    str | None, typer.Option("--data", metavar="DIR", help="Where the images are now; where they were by default.")
 ]
 Split = Annotated[
     list[str] | None,

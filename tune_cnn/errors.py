@@ -7,7 +7,8 @@ TuneCnnError
 │   ├── DataError         the images and their labels
 │   │   └── ChangedDataError  they are others than the search began with: it stops, nothing is lost
 │   ├── WeightsError      pretrained weights that cannot be had or do not fit
-│   └── RunFolderError    a run folder that is missing, foreign or another search's
+│   ├── RunFolderError    a run folder that is missing, foreign or another search's
+│   └── StorageError      a storage (s3://, gs://) that is missing, forbidden or out of reach
 ├── TrialError            one trial: the search goes on
 │   ├── DivergedError     the loss is no longer a number
 │   └── MismatchError     the live objects do not hold what was sampled
@@ -53,6 +54,10 @@ class WeightsError(InputError):
 
 class RunFolderError(InputError):
     """A run folder is missing, damaged, or holds another search."""
+
+
+class StorageError(InputError):
+    """A storage is missing, forbidden or out of reach; once a search is under way, it is asked again."""
 
 
 class TrialError(TuneCnnError):

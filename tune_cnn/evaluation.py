@@ -57,7 +57,9 @@ class Prediction:
     error: str = ""
 
 
-def evaluate_model(folder: Path, *, data_root: Path | None, splits: Sequence[str], cache: Cache) -> list[Evaluation]:
+def evaluate_model(
+    folder: Path, *, data_root: str | Path | None, splits: Sequence[str], cache: Cache
+) -> list[Evaluation]:
     """Score a saved model on splits of the data it was made with, or of the same layout elsewhere.
 
     Args:
@@ -98,7 +100,7 @@ def load_trained(folder: Path) -> tuple[Network, ModelCard, TrialConfig]:
     return model, card, config
 
 
-def open_scored_data(config: TrialConfig, card: ModelCard, *, data_root: Path | None, cache: Cache) -> ImageData:
+def open_scored_data(config: TrialConfig, card: ModelCard, *, data_root: str | Path | None, cache: Cache) -> ImageData:
     """Open the data that a saved model was made with, or those of the same layout below `data_root`.
 
     Raises:

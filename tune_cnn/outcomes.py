@@ -19,7 +19,9 @@ from tune_cnn.training.batches import Batches, best_device
 from tune_cnn.training.micro_batches import MicroBatches, answers
 
 
-def outcomes_of(folder: Path, *, data_root: Path | None, splits: Sequence[str], cache: Cache) -> dict[str, Outcomes]:
+def outcomes_of(
+    folder: Path, *, data_root: str | Path | None, splits: Sequence[str], cache: Cache
+) -> dict[str, Outcomes]:
     """Ask a saved model about every image of some splits.
 
     Args:

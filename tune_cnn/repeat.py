@@ -16,6 +16,7 @@ from tune_cnn.results.records import EpochRecord, RunFolder, TrialFolder, TrialR
 from tune_cnn.search.recorded import RecordedRun, read_recorded
 from tune_cnn.sections.search import METRICS
 from tune_cnn.trial import run_trial
+from tune_cnn.urls import absolute
 from tune_cnn.yaml_files import load_model, read_yaml
 
 
@@ -34,7 +35,7 @@ def repeat_trial(
     cache: Cache,
     console: Console,
     weights_dir: Path | None = None,
-    data_root: Path | None = None,
+    data_root: str | Path | None = None,
 ) -> None:
     """Train what `config_file` says into a new folder, and compare with the trial it belongs to, if it does.
 
@@ -52,7 +53,7 @@ def repeat_trial(
     """
     config = _read_config(config_file)
     if data_root is not None:
-        config = config.model_copy(update={"data": config.data.model_copy(update={"root": str(data_root.absolute())})})
+        config = config.model_copy(update={"data": config.data.model_copy(update={"root": absolute(data_root)})})
     before = _recorded(config_file)
     folder = _new_folder(out, config.name)
     config = _with_weights(config, before, weights_dir, cache, console)

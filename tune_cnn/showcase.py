@@ -32,7 +32,7 @@ class _Seen:
 
 
 def write_pictures(
-    model_folder: Path, out: Path, *, split: Split, cache: Cache, data_root: Path | None = None
+    model_folder: Path, out: Path, *, split: Split, cache: Cache, data_root: str | Path | None = None
 ) -> list[Path]:
     """Draw the best, the median and the worst image of a split, by the mean IoU of its classes, into a new folder.
 

@@ -127,7 +127,7 @@ def _open_data(config: TrialConfig, expected: str | None, cache: Cache) -> Image
         return open_resident(config.data, config.image, cache=cache)
     way_out = "bring back the images that the search began with and go on, or write --name OTHER for a new run"
     try:
-        data = open_resident(config.data, config.image, cache=cache)
+        data = open_resident(config.data, config.image, cache=cache, patient=True)
     except DataError as error:
         raise ChangedDataError(
             [*error.faults, f"the search began with images that could be read; {way_out}"]

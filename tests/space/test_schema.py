@@ -256,7 +256,7 @@ def test_the_data_root_is_relative_to_the_project_of_the_space(
         (tmp_path / marker).touch()
     write_yaml(tmp_path / file, changed())
     space = read_space(tmp_path / file)
-    assert space.data_root == tmp_path / root
+    assert space.data_root == str(tmp_path / root)
     config = space.config(space.tree_of({}).tree, seed=0, cpu_threads=1, weights_file=None)
     assert config.data.root == str(tmp_path / root)
 
@@ -267,12 +267,12 @@ def test_data_on_the_command_line_is_relative_to_the_working_directory(
     write_yaml(tmp_path / "space.yaml", changed())
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    assert read_space(tmp_path / "space.yaml", data_root=Path("photos")).data_root == tmp_path / "here" / "photos"
+    assert read_space(tmp_path / "space.yaml", data_root=Path("photos")).data_root == str(tmp_path / "here" / "photos")
 
 
 def test_data_on_the_command_line_spares_the_root_in_the_file(tmp_path: Path) -> None:
     write_yaml(tmp_path / "space.yaml", changed(data={"kind": "folders", "splits": {"val": 0.2}}))
-    assert read_space(tmp_path / "space.yaml", data_root=tmp_path).data_root == tmp_path
+    assert read_space(tmp_path / "space.yaml", data_root=tmp_path).data_root == str(tmp_path)
 
 
 def test_a_weights_file_is_relative_to_the_project_and_absolute_in_the_config(tmp_path: Path) -> None:

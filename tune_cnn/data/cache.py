@@ -2,6 +2,7 @@
 
     FOLDER/KIND/KEY/entry.json        facts; shape, type, size and digest of each array
     FOLDER/KIND/KEY/NAME.npy          the arrays
+    FOLDER/KIND/KEY/files/…           files as they are, in place of arrays (`cache_files.py`)
     FOLDER/KIND/KEY.json              a note: facts alone
     FOLDER/KIND/KEY.lock              held by who makes or removes it
     FOLDER/KIND/.KEY.SIZE.*.part/     being made, or left by a builder that was killed
@@ -33,6 +34,7 @@ from tune_cnn.data.cache_entry import (
     telling,
     unsealed,
 )
+from tune_cnn.data.cache_files import FILES, open_files, seal_files
 from tune_cnn.data.cache_room import put_aside, reserve
 from tune_cnn.errors import CacheUnusableError
 from tune_cnn.files import sync, write_whole
@@ -75,6 +77,31 @@ class Cache:
         with self._locked(place):
             entry = open_entry(place, specs)  # another process may have made it meanwhile
             return self._made(place, specs, build) if entry is None else entry
+
+    def files(self, kind: str, key: str, size_bytes: int, fill: Callable[[Path], None]) -> Path:
+        """Give a folder of files, filling it first if it is missing or damaged; it stays while this process lives.
+
+        Of several processes that ask at once, one fills it and the others wait; see `arrays` for the room.
+
+        Args:
+            kind: what sort of files, a word.
+            key: letters and digits that stand for everything the content depends on.
+            size_bytes: what the files take.
+            fill: writes all files into an empty folder. What it raises goes on up, and nothing is left.
+
+        Raises:
+            CacheUnusableError: the folder cannot be written, the disk is full, or the limit too small.
+        """
+        place = self.folder / kind / key
+        if (found := open_files(place)) is not None:
+            return found
+        with self._locked(place):
+            found = open_files(place)
+            return self._filled(place, size_bytes, fill) if found is None else found
+
+    def find_files(self, kind: str, key: str) -> Path | None:
+        """Give a folder of files if it is there and sound; see `files`. Never makes one."""
+        return open_files(self.folder / kind / key)
 
     def note(self, kind: str, key: str, make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """Give facts that are made once and read ever after; where the folder cannot be written, made every time.
@@ -124,6 +151,25 @@ class Cache:
             return entry
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+    def _filled(self, place: Path, size_bytes: int, fill: Callable[[Path], None]) -> Path:
+        """Fill a folder of files beside its place, and put it there; the caller holds its lock."""
+        with telling(self.folder):
+            part = reserve(self.folder, place, size_bytes, self.limit_gb)
+        try:
+            with telling(self.folder):
+                (part / FILES).mkdir()
+                fill(part / FILES)
+                seal_files(part)
+                put_aside(place)
+                part.rename(place)
+                sync(place.parent)
+            found = open_files(place)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        if found is None:
+            raise CacheUnusableError(f"the cache in {self.folder} cannot be used ({place} was removed at once)")
+        return found
 
 
 def _read_note(place: Path) -> dict[str, Any] | None:

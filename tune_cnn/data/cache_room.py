@@ -16,6 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from tune_cnn.data.cache_entry import ENTRY
+from tune_cnn.data.cache_files import FILES, told_bytes
 from tune_cnn.errors import CacheUnusableError
 
 GB = 10**9
@@ -120,9 +121,12 @@ def _entries(cache: Path) -> list[_Held]:
     for entry in cache.glob(f"*/*/{ENTRY}"):
         with suppress(OSError):  # it is just being removed
             files = list(entry.parent.iterdir())
-            if _PART.fullmatch(entry.parent.name) or any(one.suffix != ".npy" for one in files if one != entry):
+            if (entry.parent / FILES).is_dir():
+                size_bytes = told_bytes(entry.parent)
+            elif _PART.fullmatch(entry.parent.name) or any(one.suffix != ".npy" for one in files if one != entry):
                 continue
-            size_bytes = sum(file.stat().st_size for file in files)
+            else:
+                size_bytes = sum(file.stat().st_size for file in files)
             found.append(_Held(entry.parent, size_bytes, entry.parent.stat().st_mtime_ns))
     return found
 
@@ -162,7 +166,7 @@ def _unused(place: Path) -> Iterator[bool]:
     with ExitStack() as stack:
         try:
             stack.enter_context(FileLock(_lock_file(place), blocking=False))
-            for path in place.glob("*.npy"):
+            for path in (*place.glob("*.npy"), *place.glob(ENTRY)):
                 fcntl.flock(stack.enter_context(path.open("rb")), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:  # a lock that is taken is one too
             yield False

@@ -24,6 +24,7 @@ from tune_cnn.data.views import Views, open_views
 from tune_cnn.errors import DataError
 from tune_cnn.sections.data import Data, MasksData, Splits
 from tune_cnn.sections.image import ImageConfig
+from tune_cnn.storage.fetch import located
 
 _MOST_UNMAPPED = 5
 Places: TypeAlias = npt.NDArray[np.integer] | Sequence[int] | slice | SupportsIndex
@@ -164,12 +165,21 @@ class ClassCount:
 def open_data(data: Data, image: ImageConfig, *, cache: Cache) -> ImageData:
     """Index, decode, drop what cannot be used, draw the fractions, check.
 
-    The first call decodes every image into `cache`; later ones only look at names and times.
+    The first call decodes every image into `cache`; later ones only look at names and times. Images of a storage are
+    fetched there before.
 
     Raises:
+        StorageError: the storage of the images cannot be used.
         DataError: everything wrong with the layout at once; or every unreadable image (unless `on_bad: skip`), every
             mask with a value of no class; or what is wrong between the splits once they are drawn.
     """
+    with located(data, cache) as here:
+        opened = open_local(here, image, cache=cache)
+        return replace(opened, warnings=tuple(text.replace(here.root, data.root) for text in opened.warnings))
+
+
+def open_local(data: Data, image: ImageConfig, *, cache: Cache) -> ImageData:
+    """Open images that lie in a folder of this machine, as `open_data` does."""
     index = read_index(data)
     masks = data if isinstance(data, MasksData) else None
     views = open_views(index, image, cache, MaskRule.of(masks) if masks else None)

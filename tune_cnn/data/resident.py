@@ -10,28 +10,41 @@ from collections import OrderedDict
 from pathlib import Path
 
 from tune_cnn.data.cache import Cache
-from tune_cnn.data.dataset import ImageData, open_data
+from tune_cnn.data.dataset import ImageData, open_local
 from tune_cnn.sections.data import Data
 from tune_cnn.sections.image import ImageConfig
+from tune_cnn.storage.fetch import located
 
 _MOST = 2
 """Data sets: of their images only what the system keeps in its page cache is in memory."""
 _kept: OrderedDict[tuple[str, str, Cache], tuple[str, ImageData]] = OrderedDict()
 
 
-def open_resident(data: Data, image: ImageConfig, *, cache: Cache) -> ImageData:
+def open_resident(data: Data, image: ImageConfig, *, cache: Cache, patient: bool = False) -> ImageData:
     """Open a data set as `open_data` does, or give it as it was opened before, if no file has changed since.
+
+    Args:
+        data: where the images are.
+        image: how they are fitted.
+        cache: where they are kept.
+        patient: whether a search is under way, which outlives the loss of a storage; see `local_copy`.
 
     Raises:
         DataError: as `open_data` does.
+        StorageError: as `open_data` does; StoreError if a patient one has lost its patience.
     """
+    with located(data, cache, patient=patient) as here:
+        return _opened(here, image, cache)
+
+
+def _opened(data: Data, image: ImageConfig, cache: Cache) -> ImageData:
     try:
         stamp = _stamp(Path(data.root))
     except OSError:  # what cannot be looked into cannot be opened either, and that says why
-        return open_data(data, image, cache=cache)
+        return open_local(data, image, cache=cache)
     key = (data.model_dump_json(), image.model_dump_json(), cache)
     before, kept = _kept.pop(key, ("", None))
-    opened = kept if kept is not None and before == stamp else open_data(data, image, cache=cache)
+    opened = kept if kept is not None and before == stamp else open_local(data, image, cache=cache)
     _kept[key] = (stamp, opened)
     while len(_kept) > _MOST:
         _kept.popitem(last=False)

@@ -7,6 +7,7 @@ is kept here, nothing more is proposed after it, and the caller raises it once t
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from tune_cnn.errors import ChangedDataError, StoreError
@@ -14,13 +15,16 @@ from tune_cnn.results.failures import Failure
 from tune_cnn.results.records import EpochRecord, TrialFacts
 from tune_cnn.search.jobs import Job
 
-_EPOCH, _FAILURE = "epoch", "failure"
+_EPOCH, _FAILURE, _EFFECTIVE = "epoch", "failure", "effective"
 DIED = Failure("the worker process died (killed, or out of memory)")
 
 
-def epoch_message(epoch: EpochRecord, facts: TrialFacts, peak_memory_mb: float | None) -> str:
-    """Tell of an epoch."""
-    return json.dumps({_EPOCH: epoch.as_json(), "facts": facts.as_json(), "peak_memory_mb": peak_memory_mb})
+def epoch_message(
+    epoch: EpochRecord, facts: TrialFacts, peak_memory_mb: float | None, effective: str | None = None
+) -> str:
+    """Tell of an epoch; `effective` is the text of effective.yaml where the driver cannot see the trial's folder."""
+    told = {_EPOCH: epoch.as_json(), "facts": facts.as_json(), "peak_memory_mb": peak_memory_mb}
+    return json.dumps(told if effective is None else {**told, _EFFECTIVE: effective})
 
 
 def failure_message(failure: Failure) -> str:
@@ -41,12 +45,22 @@ class Session(Protocol):
         """Take in that a job has ended, with a failure in one line or without."""
 
 
+class Elsewhere(Protocol):
+    """Told of jobs whose folder the driver cannot see."""
+
+    def on_away(self, folder: Path, effective: str, /) -> None:
+        """Take in that a job runs on another machine, and what effective.yaml holds there."""
+
+    def before_end(self, number: int, folder: Path, /) -> None:
+        """Bring a job's folder here, if it was away."""
+
+
 class Bridge:
     """Hands jobs out and takes messages in; `broken` is what ended the search, if anything did."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, elsewhere: Elsewhere | None = None) -> None:
         self.broken: Exception | None = None
-        self._session = session
+        self._session, self._elsewhere = session, elsewhere
         self._jobs: dict[str, Job] = {}
         self._failures: dict[str, Failure] = {}
 
@@ -70,6 +84,8 @@ class Bridge:
             return True
         epoch, facts = EpochRecord.from_json(message[_EPOCH]), TrialFacts(**message["facts"])
         with self._kept():
+            if self._elsewhere and _EFFECTIVE in message:
+                self._elsewhere.on_away(self._jobs[key].folder, message[_EFFECTIVE])
             return self._session.on_epoch(self._jobs[key].number, epoch, facts, message["peak_memory_mb"])
 
     def on_end(self, key: str, *, failed: bool) -> None:
@@ -88,6 +104,8 @@ class Bridge:
                 self.broken = ChangedDataError(reason.removeprefix(f"{ChangedDataError.__name__}: "))
             case _:
                 with self._kept():
+                    if self._elsewhere:
+                        self._elsewhere.before_end(number, self._jobs[key].folder)
                     self._session.on_end(number, failure.reason if failure else None)
 
     @contextmanager

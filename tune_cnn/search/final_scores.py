@@ -31,7 +31,7 @@ def score_finals(
     *,
     task: Task,
     metric: Metric,
-    data_root: Path | None,
+    data_root: str | Path | None,
     cache: Cache,
     seed: int,
     note: Callable[[str], None] = lambda _text: None,
@@ -90,7 +90,7 @@ def verdict(judged: Judged) -> str:
 
 
 def _scored(
-    session: FinalsSession, data_root: Path | None, cache: Cache, note: Callable[[str], None]
+    session: FinalsSession, data_root: str | Path | None, cache: Cache, note: Callable[[str], None]
 ) -> dict[Heat, Repeat]:
     """Score every repeat that ended well, once; a damaged or missing model costs its own repeat only."""
     scored: dict[Heat, Repeat] = {}
@@ -107,7 +107,7 @@ def _scored(
     return scored
 
 
-def _outcomes(session: FinalsSession, heat: Heat, data_root: Path | None, cache: Cache) -> Mapping[str, Outcomes]:
+def _outcomes(session: FinalsSession, heat: Heat, data_root: str | Path | None, cache: Cache) -> Mapping[str, Outcomes]:
     folder = heat.folder(session.run)
     if (kept := read_outcomes(folder.outcomes)) is not None:
         return kept

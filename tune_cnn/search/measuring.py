@@ -17,6 +17,7 @@ from tune_cnn.search.slots import Slots
 from tune_cnn.search.work import ModelKey, Work, draws, policy_label, work_of
 from tune_cnn.sections.image import Policy
 from tune_cnn.space.schema import Space
+from tune_cnn.storage.fetch import located
 from tune_cnn.training.times import ImageTimes, ModelTimes
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def measure(pool: Pool, data: ImageData, *, cache: Cache, note: Note) -> Measure
 
     candidates = pool.candidates()
     watch = Watch(best_device(), pool.configs[0].cpu_threads)
-    images = {px: _images(px, pool, data, watch, note) for px in sorted({one.key.px for one in candidates})}
+    images = {px: _images(px, pool, data, watch, note, cache) for px in sorted({one.key.px for one in candidates})}
     models = _models(candidates, len(data.classes), watch, cache, note)
     return Measured(
         models={key: times.scaled(watch.load) for key, times in _filled(models, candidates).items()},
@@ -135,14 +136,15 @@ def _models(
     return models
 
 
-def _images(px: int, pool: Pool, data: ImageData, watch: "Watch", note: Note) -> ImageTimes:
+def _images(px: int, pool: Pool, data: ImageData, watch: "Watch", note: Note, cache: Cache) -> ImageTimes:
     from tune_cnn.training.timing import measure_images
 
     policies = pool.policies(px)
     example = next(config for config in pool.configs if config.image.px == px)
     note(f"timing images at {px} px: decoding, loading, augmentation {', '.join(policies)} …")
-    files = [Path(example.data.root) / row.file for row in data.rows]
-    return measure_images(files, example.image, policies, watch=watch, masks=data.has_masks)
+    with located(example.data, cache) as here:
+        files = [Path(here.root) / row.file for row in data.rows]
+        return measure_images(files, example.image, policies, watch=watch, masks=data.has_masks)
 
 
 def _filled(models: Mapping[ModelKey, ModelTimes], candidates: Sequence[Candidate]) -> dict[ModelKey, ModelTimes]:

@@ -23,7 +23,7 @@ class OpenedSpace:
     backbones: tuple[tuple[str, str], ...]
 
 
-def open_space(file: Path, *, overrides: Sequence[str] = (), data_root: Path | None = None) -> OpenedSpace:
+def open_space(file: Path, *, overrides: Sequence[str] = (), data_root: str | Path | None = None) -> OpenedSpace:
     """Read and check a space file.
 
     Raises:

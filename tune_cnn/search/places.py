@@ -18,3 +18,5 @@ class SearchPlaces:
     """Of a Ray cluster; None starts Ray on this machine."""
     insecure_cluster: bool = False
     """Whether a cluster will do that lets in whoever reaches it."""
+    storage: str | None = None
+    """The address of the run in a storage; `run` is then the folder in which it is worked on."""

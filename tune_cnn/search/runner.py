@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -38,6 +38,7 @@ from ray.exceptions import AuthenticationError  # noqa: E402
 from ray.tune.callback import Callback  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
 
 from tune_cnn.config import TrialConfig  # noqa: E402
 from tune_cnn.data.cache import Cache  # noqa: E402
@@ -45,14 +46,16 @@ from tune_cnn.errors import SearchError  # noqa: E402
 from tune_cnn.machine import collector_asleep, usable_cpus  # noqa: E402
 from tune_cnn.models.hub import TRIAL_ENVIRONMENT  # noqa: E402
 from tune_cnn.results.failures import failure_of, write_traceback  # noqa: E402
-from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder  # noqa: E402
+from tune_cnn.results.records import EpochRecord, TrialFacts  # noqa: E402
 from tune_cnn.search.auth_token import keep_private, make_token  # noqa: E402
-from tune_cnn.search.bridge import Bridge, Session, epoch_message, failure_message  # noqa: E402
+from tune_cnn.search.bridge import Bridge, Elsewhere, Session, epoch_message, failure_message  # noqa: E402
 from tune_cnn.search.knock import knock  # noqa: E402
 from tune_cnn.search.slots import Slots, share_out  # noqa: E402
 from tune_cnn.sections.search import Metric, PerTrial  # noqa: E402
+from tune_cnn.storage.place import Share, trial_place  # noqa: E402
 
 _MESSAGE = "tune_cnn"
+_SECONDS_TO_LOOK = 60
 
 
 @contextmanager
@@ -128,6 +131,40 @@ def slots(per_trial: PerTrial, concurrent: int | None, gpu_share: Callable[[], f
     return share_out(cpus=cpus, gpus=gpus, per_trial=per_trial, concurrent=concurrent, gpu_share=share)
 
 
+def on_other_machines(
+    task: Callable[..., dict[str, Any]], argument: Mapping[str, Any]
+) -> dict[str, dict[str, Any] | str]:
+    """Run a function once on each other machine of the cluster that runs trials.
+
+    Args:
+        task: of the package, so that the machine's own version of it runs; takes and gives plain data.
+        argument: handed to it.
+
+    Returns:
+        What it gave, by the machine's name and address; or in words why it gave nothing. Empty without other machines.
+    """
+    own = ray.get_runtime_context().get_node_id()
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] != own and node["Resources"].get("CPU")]
+    remote = ray.remote(num_cpus=0, max_retries=0)(task)
+    asked = {
+        f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})": remote.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote(dict(argument))
+        for node in nodes
+    }
+    return {name: _answer(answer) for name, answer in asked.items()}
+
+
+def _answer(answer: Any) -> dict[str, Any] | str:
+    try:
+        found: dict[str, Any] = ray.get(answer, timeout=_SECONDS_TO_LOOK)
+    except ray.exceptions.GetTimeoutError:
+        return f"gave no answer within {_SECONDS_TO_LOOK} seconds; see to it, or take it out of the cluster"
+    except ray.exceptions.RayError as error:
+        return f"cannot run tune-cnn ({failure_of(error).reason}); install the same version as on the driver's machine"
+    return found
+
+
 def measure_gpu_memory(configs: Sequence[TrialConfig], classes: int, cache: Cache) -> tuple[float, float] | None:
     """Train a few steps of some configurations on a GPU of the cluster that nobody else uses meanwhile.
 
@@ -164,8 +201,26 @@ def _gpu_memory(configs: Sequence[dict[str, Any]], classes: int, cache: Cache) -
     return (found.used_mb, found.total_mb) if found else None
 
 
-def run_jobs(session: Session, offered: Slots, *, metric: Metric, cache: Cache, scratch: Path) -> None:
-    """Run proposed trials until there are no more. Ray's own records go to `scratch`.
+def run_jobs(
+    session: Session,
+    offered: Slots,
+    *,
+    metric: Metric,
+    cache: Cache,
+    scratch: Path,
+    share: Share | None = None,
+    elsewhere: Elsewhere | None = None,
+) -> None:
+    """Run proposed trials until there are no more.
+
+    Args:
+        session: proposes them.
+        offered: how many at a time, with what.
+        metric: what the best epoch is chosen by.
+        cache: of each machine.
+        scratch: where Ray's own records go.
+        share: how the run is shared by a storage; None if all machines see its folder.
+        elsewhere: told of trials that run where their folder cannot be seen from here.
 
     Raises:
         SearchError: Ray could not go on.
@@ -173,10 +228,10 @@ def run_jobs(session: Session, offered: Slots, *, metric: Metric, cache: Cache, 
         ChangedDataError: the images are no longer those the search began with; likewise.
     """
     trainable = tune.with_resources(
-        tune.with_parameters(_trainable, metric=metric, cache=cache),
+        tune.with_parameters(_trainable, metric=metric, cache=cache, share=share),
         {"CPU": offered.per_trial_cpus, "GPU": offered.per_trial_gpus},
     )
-    bridge = Bridge(session)
+    bridge = Bridge(session, elsewhere)
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
@@ -204,30 +259,34 @@ def run_jobs(session: Session, offered: Slots, *, metric: Metric, cache: Cache, 
         raise bridge.broken
 
 
-def _trainable(config: dict[str, Any], *, metric: Metric, cache: Cache) -> None:
+def _trainable(config: dict[str, Any], *, metric: Metric, cache: Cache, share: Share | None) -> None:
     """Run one job on a worker; Ray's function interface."""
     # Here, so that the driver need not import torch to speak to Ray, and after the hub has been told to stay silent:
     # the driver has found all weights, and a hundred workers asking at once would be turned away.
     os.environ.update(TRIAL_ENVIRONMENT)
-    folder = TrialFolder(Path(config["folder"]))
+    asked = TrialConfig.model_validate(config["config"])
+    place = trial_place(Path(config["folder"]), asked, share, cache)
 
     def on_epoch(epoch: EpochRecord, facts: TrialFacts, peak_memory_mb: float | None) -> None:
-        tune.report({_MESSAGE: epoch_message(epoch, facts, peak_memory_mb)})  # text, as Ray flattens what is nested
+        message = epoch_message(epoch, facts, peak_memory_mb, place.after_epoch())
+        tune.report({_MESSAGE: message})  # text, as Ray flattens what is nested
 
     try:
         with collector_asleep():
             from tune_cnn.trial import run_trial
 
         run_trial(
-            TrialConfig.model_validate(config["config"]),
-            folder,
+            asked,
+            place.folder,
             metric=metric,
             cache=cache,
             expected_data=config["expected_data"],
             on_epoch=on_epoch,
         )
+        place.finish()
     except Exception as error:  # on its way up to Ray, which would tell of its cause; a full disk takes no file
-        write_traceback(folder)
+        write_traceback(place.folder)
+        place.finish()
         tune.report({_MESSAGE: failure_message(failure_of(error))})
         raise
 

@@ -18,7 +18,7 @@ from tune_cnn.data.audit import audit_data
 from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageData, open_data
 from tune_cnn.data.findings import FINDING_COLUMNS
-from tune_cnn.errors import RunFolderError, WeightsError
+from tune_cnn.errors import InputError, RunFolderError, WeightsError
 from tune_cnn.files import sweep
 from tune_cnn.machine import collector_asleep, usable_cpus
 from tune_cnn.results.display import place
@@ -30,14 +30,17 @@ from tune_cnn.search.cost import Images
 from tune_cnn.search.finals import FinalsSession
 from tune_cnn.search.forecast import Forecast
 from tune_cnn.search.gpu_share import greediest, share_of_gpu
+from tune_cnn.search.kept import Kept, kept_in_storage
 from tune_cnn.search.known_times import known_times
 from tune_cnn.search.places import SearchPlaces
+from tune_cnn.search.preflight import Asked, Seen, faults, look, token_in
 from tune_cnn.search.run_facts import Call, RunFacts, StartingWeights, read_facts, write_facts
 from tune_cnn.search.screen import Screen
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
 from tune_cnn.space.checks import combinations
 from tune_cnn.space.schema import Space
+from tune_cnn.urls import is_url
 from tune_cnn.yaml_files import write_yaml
 
 if TYPE_CHECKING:
@@ -63,7 +66,7 @@ def search(
         SearchError: no trial gave a result, or too many failed for one cause.
         StoreError: a disk, study.db or the cluster failed; nothing that was finished is lost.
     """
-    with driver_lock(places.run):
+    with driver_lock(places.run), kept_in_storage(places.run, places.storage, screen.note) as kept:
         sweep(places.run.path)
         default = space.config(
             space.tree_of(space.defaults()).tree, seed=space.search.seed, cpu_threads=1, weights_file=None
@@ -89,7 +92,7 @@ def search(
         for text in (*audit.facts, *doubts(space, data, audit)):
             screen.note(text)
         share = partial(_gpu_share, space, len(data.classes), places.cache, screen)
-        finals = _run(session, study, places, screen, Images.of(data), share)
+        finals = _run(session, study, places, screen, Images.of(data), share, kept)
         if session.spent:
             screen.lines({"finished": session.spent})
         if told := session.estimate_text():
@@ -184,7 +187,7 @@ def _call(space: Space, weights: Mapping[tuple[str, str], "ResolvedWeights"], co
             " ".join(pair): StartingWeights(file=str(found.file) if found.file else None, sha256=found.sha256)
             for pair, found in weights.items()
         },
-        data_root=str(space.data_root),
+        data_root=space.data_root,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
         commit=_commit(space.base_dir),
@@ -207,6 +210,7 @@ def _run(
     screen: Screen,
     counts: Images,
     gpu_share: Callable[[], float],
+    kept: Kept | None,
 ) -> FinalsSession | None:
     """Run what is left of the search, then of its finals; Ray is only started if anything is."""
     search = session.space.search
@@ -214,20 +218,40 @@ def _run(
     if session.over and (finals is None or finals.over):
         return finals
     with runner.ray_running(places.address, insecure=places.insecure_cluster) as scratch:
+        if places.address is not None:
+            _check_machines(session.space, places)
         offered = runner.slots(search.per_trial, search.concurrent, gpu_share)
         screen.lines({"running": offered.text})
         metric, cache = search.ranked_by, places.cache
+        shared = {"share": kept and kept.share, "scratch": scratch}
+        run_jobs = partial(runner.run_jobs, offered=offered, metric=metric, cache=cache, **shared)
         measured = known_times(cache.folder, session.space, offered)
         session.begin_forecast(Forecast(session.space, counts, slots=offered.concurrent, measured=measured))
         if not session.over:
             with screen.watching(session):
-                runner.run_jobs(session, offered, metric=metric, cache=cache, scratch=scratch)
+                run_jobs(session, elsewhere=kept and kept.of(session.is_among_best))
             session.write_tables()
             finals = _finals(session, study, screen)
         if finals and not finals.over:
             _tell_if_short(session, screen)
-            runner.run_jobs(finals, offered, metric=metric, cache=cache, scratch=scratch)
+            run_jobs(finals, elsewhere=kept and kept.of(lambda _number: True))
     return finals
+
+
+def _check_machines(space: Space, places: SearchPlaces) -> None:
+    """Hold every machine of a cluster against this one, before the first trial.
+
+    Raises:
+        InputError: one differs; a line for each machine and cause.
+    """
+    with token_in(places.run, shared=places.storage is None) as token:
+        asked = Asked(space.data_root, str(places.cache.folder), token)
+        answers = runner.on_other_machines(look, asked.as_json())
+        if not answers:
+            return
+        machines = {name: each if isinstance(each, str) else Seen(**each) for name, each in answers.items()}
+        if found := faults(Seen(**look(asked.as_json())), machines, asked):
+            raise InputError(found)
 
 
 def _gpu_share(space: Space, classes: int, cache: Cache, screen: Screen) -> float:
@@ -279,7 +303,7 @@ def _header(space: Space, default: TrialConfig, data: ImageData, *, weights: Map
     budget = f"{search.trials} trials of at most {default.training.epochs} epochs"
     if _fits_only(space):
         asha, budget = "none", f"{search.trials} trials, each fitted at once"
-    root = place(Path(default.data.root))
+    root = default.data.root if is_url(default.data.root) else place(Path(default.data.root))
     return {
         "search": f"{space.name}, {len(space.parameters)} parameters",
         "data": f"{root}: {sizes} images, {len(data.classes)} classes, {len(data.skipped)} skipped",

@@ -11,7 +11,13 @@ from typing import Any
 
 from tune_cnn.config import TrialConfig
 from tune_cnn.errors import MismatchError
-from tune_cnn.results.leaderboard import epoch_columns, epoch_rows, leaderboard_columns, leaderboard_rows
+from tune_cnn.results.leaderboard import (
+    epoch_columns,
+    epoch_rows,
+    leaderboard_columns,
+    leaderboard_rows,
+    place_of,
+)
 from tune_cnn.results.records import EpochRecord, RunFolder, State, TrialFacts, TrialRecord
 from tune_cnn.results.tables import write_csv
 from tune_cnn.search.alike import AlikeFailures
@@ -208,6 +214,13 @@ class SearchSession:
     def kept(self) -> list[TrialRecord]:
         """Give the ended trials whose weights are kept, best first."""
         return [self.records[number] for number in self._shelf.kept]
+
+    def is_among_best(self, number: int) -> bool:
+        """Whether a trial's weights would be kept if it ended now."""
+        record, kept = self.records[number], self.kept()
+        if record.best is None:
+            return False
+        return len(kept) < self.space.search.keep or place_of(record) < place_of(kept[-1])
 
     def note_test(self, number: int, scores: Mapping[str, float]) -> None:
         """Keep a trial's test scores."""

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tune_cnn.masking import has_credentials
 from tune_cnn.sections.base import Fraction, ListOf, Section
+from tune_cnn.urls import is_url, url_fault
 
 _MASK_VALUE = re.compile(r"[0-9]{1,5}|#[0-9a-f]{6}")
 IGNORED_ID = 255
@@ -67,6 +68,7 @@ class DataSection(Section):
     """What every kind of data shares."""
 
     root: str
+    """A folder, or an address of a storage: `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`."""
     on_bad: Literal["error", "skip"] = "error"
 
     @model_validator(mode="after")
@@ -76,6 +78,12 @@ class DataSection(Section):
                 "root has credentials in it, which every trial's config.yaml would keep; write the address without "
                 "them, and give them by the environment"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _root_can_be_reached(self) -> Self:
+        if is_url(self.root) and (fault := url_fault(self.root)):
+            raise ValueError(f"root {self.root!r} {fault}")
         return self
 
 

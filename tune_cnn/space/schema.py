@@ -31,6 +31,7 @@ from tune_cnn.space.expressions import read_tree
 from tune_cnn.space.faults import Faults
 from tune_cnn.space.nodes import Drawn, Fixed, Named, Suggest, draw, every_value, parameters, plain
 from tune_cnn.space.overrides import with_override, with_value
+from tune_cnn.urls import absolute, is_url
 from tune_cnn.yaml_files import Document, read_yaml
 
 __all__ = ["Choice", "Drawn", "FloatRange", "IntRange", "Parameter", "Space", "read_space"]
@@ -61,10 +62,10 @@ class Space:
         return str(_fixed(self.root, "task") or TrialConfig.model_fields["task"].default)
 
     @property
-    def data_root(self) -> Path:
-        """The folder of the images, absolute."""
-        data = self.root.children["data"]
-        return self.base_dir / Path(str(_fixed(data, "root"))).expanduser()
+    def data_root(self) -> str:
+        """Where the images are: an address, or a folder's absolute path."""
+        written = str(_fixed(self.root.children["data"], "root"))
+        return absolute(written) if is_url(written) else str(self.base_dir / Path(written).expanduser())
 
     @property
     def folds(self) -> tuple[int, ...]:
@@ -107,7 +108,7 @@ class Space:
             SpaceFileError: the values do not go together; read_space has tried the extremes, not every mixture.
         """
         model = {**tree["model"], "weights_file": weights_file}
-        data = {**tree["data"], "root": str(self.data_root)}
+        data = {**tree["data"], "root": self.data_root}
         whole = {**tree, "data": data, "model": model, "seed": seed, "cpu_threads": cpu_threads}
         try:
             return TrialConfig.model_validate(whole)
@@ -121,7 +122,7 @@ class Space:
         tree = plain(self.root)
         return {
             **tree,
-            "data": {**tree["data"], "root": str(self.data_root)},
+            "data": {**tree["data"], "root": self.data_root},
             "search": self.search.model_dump(mode="json"),
         }
 
@@ -160,7 +161,7 @@ def read_space(
     path: Path,
     *,
     overrides: Sequence[str] = (),
-    data_root: Path | None = None,
+    data_root: str | Path | None = None,
     backbone_check: BackboneCheck | None = None,
     size_check: SizeCheck | None = None,
     policy_check: PolicyCheck | None = None,
@@ -170,7 +171,8 @@ def read_space(
     Args:
         path: the space file.
         overrides: `NAME=VALUE` texts of the command line, the last one winning.
-        data_root: the folder of the images instead of `data.root`; relative to the working directory.
+        data_root: where the images are instead of `data.root`: an address, or a folder relative to the working
+            directory.
         backbone_check: says what is wrong with a backbone and its freeze depth; empty if nothing.
         size_check: says where images are too small for a model's layers; empty if nowhere.
         policy_check: says what is wrong with a list of one transform; empty if nothing.
@@ -203,7 +205,7 @@ def read_space(
     return Space(path, base_dir, SearchConfig.model_validate(search), root)
 
 
-def _with_overrides(document: Document, overrides: Sequence[str], data_root: Path | None) -> Document:
+def _with_overrides(document: Document, overrides: Sequence[str], data_root: str | Path | None) -> Document:
     found: list[str] = []
     for text in overrides:
         try:
@@ -213,5 +215,6 @@ def _with_overrides(document: Document, overrides: Sequence[str], data_root: Pat
     if found:
         raise SpaceFileError(found)
     if data_root is not None and isinstance(document.tree, dict) and isinstance(document.tree.get("data"), dict):
-        document = with_value(document, ("data", "root"), str(data_root.resolve()), f"--data {data_root}")
+        root = absolute(data_root) if is_url(data_root) else str(Path(data_root).resolve())
+        document = with_value(document, ("data", "root"), root, f"--data {data_root}")
     return document

@@ -1,0 +1,65 @@
+"""What keeps a machine from joining a search, and what it is told to do."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tune_cnn.results.records import RunFolder
+from tune_cnn.search.preflight import Asked, Seen, faults, look, token_in
+
+ASKED = Asked("/data/photos", "/home/me/.cache/tune-cnn", "/shared/runs/photos/.token")
+HERE = Seen({"python": "3.11.9", "torch": "2.15.0"}, "d" * 64, "", data_gb=3.0, free_gb=50.0, sees_run=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        pytest.param(
+            {"versions": {"python": "3.11.9", "torch": "2.14.1"}}, "torch 2.14.1, but 2.15.0 on", id="version"
+        ),
+        pytest.param({"versions": {"python": "3.11.9"}}, "torch none, but 2.15.0 on", id="not-installed"),
+        pytest.param({"data": "e" * 64}, "holds other files (eeeeeeeeeeee) than on the driver's", id="other-data"),
+        pytest.param({"data": "", "data_fault": "no such folder"}, "no such folder; let --data", id="no-data"),
+        pytest.param({"free_gb": 0.2}, "0.2 GB are free on the disk of /home/me/.cache/tune-cnn", id="full-disk"),
+        pytest.param({"sees_run": False}, "does not see /shared/runs/photos; let --out", id="out-is-not-shared"),
+    ],
+)
+def test_a_machine_that_differs_is_named_with_what_to_do(changes: dict[str, Any], said: str) -> None:
+    (fault,) = faults(HERE, {"one (10.0.0.1)": HERE, "two (10.0.0.2)": replace(HERE, **changes)}, ASKED)
+    assert fault.startswith("machine two (10.0.0.2): ")
+    assert said in fault
+
+
+def test_every_fault_of_every_machine_is_told_at_once() -> None:
+    bad = replace(HERE, free_gb=0.0, sees_run=False)
+    assert len(faults(HERE, {"a": bad, "b": "gave no answer", "c": HERE}, ASKED)) == 3
+
+
+def test_images_of_a_storage_need_room_on_every_machine() -> None:
+    asked = replace(ASKED, data_root="s3://bucket/photos")
+    (fault,) = faults(HERE, {"a": replace(HERE, free_gb=3.5)}, asked)
+    assert "where 4.0 GB are needed" in fault
+    assert not faults(HERE, {"a": replace(HERE, free_gb=3.5)}, ASKED)
+
+
+def test_a_machine_sees_itself(shapes: Path, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    with token_in(run, shared=True) as token:
+        asked = Asked(str(shapes), str(tmp_path / "cache"), token)
+        seen = Seen(**look(asked.as_json()))
+        assert not faults(seen, {"itself": Seen(**look(asked.as_json()))}, asked)
+        assert seen.data_gb > 0
+    assert not Seen(**look(asked.as_json())).sees_run
+    assert not list(tmp_path.iterdir())
+    (shapes.parent / "other").mkdir()
+    other = Seen(**look(replace(asked, data_root=str(shapes.parent / "other"), token=None).as_json()))
+    assert other.data != seen.data
+
+
+def test_data_that_cannot_be_seen_is_a_fault(tmp_path: Path) -> None:
+    asked = Asked(str(tmp_path / "nothing"), str(tmp_path), None)
+    seen = Seen(**look(asked.as_json()))
+    assert "nothing" in seen.data_fault
+    assert len(faults(HERE, {"a": replace(seen, versions=HERE.versions)}, asked)) == 1

@@ -1,0 +1,223 @@
+"""A run that is kept in a storage, with made-up trials: lost and found, on one machine and on the next."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.search.driving import drive, go_on, made_space, open_session, start
+from tests.storage.conftest import S3
+from tune_cnn.errors import RunFolderError, StorageError, StoreError
+from tune_cnn.results.records import RunFolder
+from tune_cnn.search.compare import compare_runs
+from tune_cnn.search.kept import brought, kept_in_storage, tables_of, working_folder
+from tune_cnn.storage.mirror import DRIVER
+from tune_cnn.storage.remote import Remote
+
+SPACE = ("search.asha=null", "training.epochs=3", "search.trials=4")
+
+
+@pytest.fixture
+def url(bucket: str) -> str:
+    return f"s3://{bucket}/runs/made"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine: a working directory of its own."""
+    return go_to(tmp_path / "here", monkeypatch)
+
+
+def go_to(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    machine.mkdir(exist_ok=True)
+    monkeypatch.chdir(machine)
+    return machine
+
+
+def until(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < deadline, "never came true"
+        time.sleep(0.02)
+
+
+def nothing() -> None:
+    """Do nothing."""
+
+
+def searched(
+    url: str, machine: Path, said: list[str], *, most: int | None = None, at_the_end: Callable[[], None] = nothing
+) -> RunFolder:
+    """Run a made-up search that is kept in a storage, or a part of it."""
+    run = RunFolder(brought(url, said.append))
+    with kept_in_storage(run, url, said.append, seconds_between=0.05):
+        session = open_session(made_space(machine, overrides=SPACE), run)
+        (run.space).write_text("search: {trials: 4}\n")
+        drive(session, most=most)
+        session.write_tables()
+        at_the_end()
+    return run
+
+
+def test_everything_a_reader_needs_lies_in_the_storage(s3: S3, url: str, bucket: str, here: Path) -> None:
+    run = searched(url, here, said := [])
+    keys = s3.keys(bucket, "runs/made/")
+    assert {"study.db", "space.yaml", "leaderboard.csv", "epochs.csv", "best.json"} <= keys
+    assert {f"trials/{number:04d}/config.yaml" for number in range(4)} <= keys
+    assert "best/model.safetensors" in keys
+    assert sum(key.startswith("trials/") and key.endswith("best.json") for key in keys) == 2  # search.keep
+    assert run.path == here / "runs" / "s3" / bucket / "runs" / "made"
+    assert not said
+
+
+def test_a_storage_that_is_lost_and_found_holds_everything_in_the_end(s3: S3, url: str, here: Path) -> None:
+    said: list[str] = []
+    run = RunFolder(brought(url, said.append))
+    with kept_in_storage(run, url, said.append, seconds_between=0.05):
+        session = open_session(made_space(here, overrides=SPACE), run)
+        drive(session, most=1)
+        s3.stop()
+        try:
+            drive(session, most=1)
+            until(lambda: bool(said))
+            drive(session)
+        finally:
+            s3.start()
+        until(lambda: len(said) == 2)
+    lost, back = said
+    assert lost.startswith(f"{url}/")
+    assert f"kept in {run.path} meanwhile" in lost
+    assert back == f"{url} answers again: everything has been sent"
+    assert len(compare_runs([tables_of(url, here / "fetched")]).rows) == 4
+    assert {file.name for file in Remote(url).files()} >= {f"trials/{number:04d}/config.yaml" for number in range(4)}
+
+
+def test_a_storage_that_is_lost_for_good_is_told_with_what_lies_where(
+    s3: S3, url: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune_cnn.search.kept._LAST_SECONDS", 0.5)
+    said: list[str] = []
+    try:
+        with pytest.raises(StoreError) as lost:
+            searched(url, here, said, most=2, at_the_end=s3.stop)
+    finally:
+        s3.start()
+    assert "does not have all of this run" in str(lost.value)
+    assert "all of it lies in runs/s3/" in str(lost.value)
+    assert f"`tune-cnn resume {url}`, called here, sends it" in str(lost.value)
+    searched(url, here, said)  # as the message says
+    assert {f"trials/{number:04d}/config.yaml" for number in range(4)} <= {file.name for file in Remote(url).files()}
+
+
+def test_another_machine_goes_on_where_the_first_one_was(
+    url: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched(url, here, said := [], most=2)
+    there = go_to(tmp_path / "there", monkeypatch)
+    second = searched(url, there, said)
+    assert second.path.is_relative_to(there)
+    assert any("files fetched into runs/s3/" in text for text in said)
+    undisturbed = open_session(made_space(there, overrides=SPACE), RunFolder(tmp_path / "undisturbed"))
+    drive(undisturbed)
+    undisturbed.write_tables()
+    told = (second.leaderboard.read_text(), RunFolder(tmp_path / "undisturbed").leaderboard.read_text())
+    assert told[0] == told[1]
+
+
+def test_a_machine_that_was_left_behind_does_not_undo_what_another_did(
+    url: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched(url, here, said := [], most=1)
+    searched(url, go_to(tmp_path / "there", monkeypatch), said, most=2)
+    go_to(here, monkeypatch)
+    run = searched(url, here, said)
+    assert any("has gone on elsewhere since; put aside as made.before-1" in text for text in said)
+    assert run.path.with_name("made.before-1").is_dir()
+    assert len(compare_runs([run.path]).rows) == 4
+
+
+def test_two_machines_do_not_work_on_one_run_at_once(
+    url: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(brought(url, print))
+    with kept_in_storage(run, url, print):
+        open_session(made_space(here), run)
+        go_to(tmp_path / "there", monkeypatch)
+        with pytest.raises(RunFolderError, match=r"a search on \S+ \(process \d+\) was at work on it \d+ seconds ago"):
+            brought(url, print)
+        go_to(here, monkeypatch)
+    go_to(tmp_path / "there", monkeypatch)
+    assert brought(url, print).is_dir()
+
+
+def test_a_driver_that_died_without_a_word_is_replaced(
+    url: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched(url, here, [], most=1)
+    remote = Remote(url)
+    claim = json.loads(remote.read(DRIVER) or b"")
+    remote.write(DRIVER, json.dumps(claim | {"at_work": True, "seconds": claim["seconds"] - 200}).encode())
+    go_to(tmp_path / "there", monkeypatch)
+    assert RunFolder(brought(url, print)).study.is_file()
+
+
+def test_a_forbidden_storage_is_told_before_anything_begins(s3: S3, url: str, here: Path) -> None:
+    s3.forbid()
+    try:
+        with pytest.raises(StorageError, match=f"^{url}: cannot be reached: no right to"):
+            brought(url, print)
+    finally:
+        s3.allow()
+    assert not list(here.iterdir())
+
+
+def test_a_storage_that_may_only_be_read_is_told_before_anything_begins(s3: S3, url: str, here: Path) -> None:
+    run = RunFolder(brought(url, print))
+    s3.forbid()
+    try:
+        with (
+            pytest.raises(StorageError, match=r"driver\.json: cannot be written: no right to"),
+            kept_in_storage(run, url, print),
+        ):
+            pytest.fail("it began")
+    finally:
+        s3.allow()
+
+
+def test_a_leaderboard_is_read_from_the_storage_alone(url: str, here: Path, tmp_path: Path) -> None:
+    run = searched(url, here, [])
+    fetched = tables_of(url, tmp_path / "fetched")
+    assert compare_runs([fetched]).rows == compare_runs([run.path]).rows
+    with pytest.raises(RunFolderError, match=r"holds no study.db"):
+        tables_of(f"{url}-2", tmp_path / "nothing")
+
+
+def test_the_working_folder_stays_below_runs(here: Path) -> None:
+    assert working_folder("s3://bucket/a/b") == here / "runs/s3/bucket/a/b"
+    with pytest.raises(StorageError, match=r"'\.\.'"):
+        working_folder("s3://bucket/../../b")
+
+
+def test_a_run_on_another_machine_comes_home_with_its_weights_if_it_is_among_the_best(
+    s3: S3, url: str, bucket: str, here: Path
+) -> None:
+    run = RunFolder(brought(url, print))
+    with kept_in_storage(run, url, print, seconds_between=0.05) as kept:
+        assert kept is not None
+        session = open_session(made_space(here, overrides=SPACE), run)
+        homecoming = kept.of(lambda number: number == 0)
+        for _ in range(2):
+            job = start(session)
+            effective = run.trial(job.number).effective.read_text()
+            homecoming.on_away(job.folder, effective)
+            away = Remote(f"{url}/trials/{job.number:04d}")
+            go_on(session, job, 1, 0.5)
+            away.write("trial.log", b"a word")
+            away.write("last/state.json", b"{}")
+            homecoming.before_end(job.number, job.folder)
+            session.on_end(job.number, None)
+    assert [run.trial(number).log.is_file() for number in (0, 1)] == [True, True]
+    weights = {key.split("/")[1] for key in s3.keys(bucket, "runs/made/") if "/last/" in key}
+    assert not weights

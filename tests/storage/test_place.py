@@ -1,0 +1,123 @@
+"""A trial of a run in a storage, on one machine and then on the next."""
+
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.conftest import trial_config
+from tune_cnn.data.cache import Cache
+from tune_cnn.errors import StorageError
+from tune_cnn.results.records import EpochRecord, RunFolder
+from tune_cnn.storage.place import Share, TrialPlace, machine_id, trial_place
+from tune_cnn.storage.pull import epoch_there
+from tune_cnn.storage.remote import Remote
+from tune_cnn.trial import run_trial
+
+
+@pytest.fixture
+def share(tmp_path: Path) -> Share:
+    return Share(f"memory://bucket-{uuid4().hex}/runs/made", tmp_path / "driver" / "run", home="another machine")
+
+
+class GoneError(Exception):
+    """The machine is taken away."""
+
+
+def train(place: TrialPlace, shapes: Path, cache: Cache, *, dies_after: int = 99, epochs: int = 3) -> list[EpochRecord]:
+    told: list[EpochRecord] = []
+
+    def on_epoch(epoch: EpochRecord, *_rest: object) -> None:
+        place.after_epoch()
+        told.append(epoch)
+        if epoch.epoch == dies_after:
+            raise GoneError
+
+    training = {"epochs": epochs, "batch_size": 8, "optimizer": {"kind": "adam", "lr": 1e-3}}
+    config = trial_config(shapes, training=training)
+    try:
+        run_trial(config, place.folder, metric="val_accuracy", cache=cache, on_epoch=on_epoch)
+        place.finish()
+    except GoneError:
+        pass
+    return told
+
+
+def test_a_trial_goes_on_on_another_machine_from_what_the_first_one_sent(
+    shapes: Path, cache: Cache, tmp_path: Path, share: Share
+) -> None:
+    folder, config = RunFolder(share.run).trial(7).path, trial_config(shapes)
+    whole = train(trial_place(tmp_path / "alone", config, None, cache), shapes, cache)
+    machines = [Cache(tmp_path / name) for name in ("one", "two")]
+    first = trial_place(folder, config, share, machines[0], clock=lambda: 0.0)
+    train(first, shapes, cache, dies_after=2)
+    second = trial_place(folder, config, share, machines[1], clock=lambda: 0.0)
+    assert first.folder.path.is_relative_to(tmp_path / "one")
+    assert second.folder.path.is_relative_to(tmp_path / "two")
+    rest = train(second, shapes, cache)
+    assert [epoch.epoch for epoch in rest] == [1, 2, 3]  # the past is told again
+    assert [epoch.score for epoch in rest] == [epoch.score for epoch in whole]
+    assert "goes on after epoch 2" in second.folder.log.read_text()
+    assert epoch_there(share.remote(folder)) == 3
+    names = {file.name for file in share.remote(folder).files()}
+    assert {"config.yaml", "effective.yaml", "trial.log", "last/state.json", "best.json"} <= names
+
+
+def test_the_drivers_machine_takes_up_what_another_one_sent(shapes: Path, cache: Cache, tmp_path: Path) -> None:
+    away = Share(f"memory://bucket-{uuid4().hex}/runs/made", tmp_path / "run", home="another machine")
+    home = Share(away.url, away.run, home=machine_id())
+    folder, config = RunFolder(away.run).trial(0).path, trial_config(shapes)
+    train(trial_place(folder, config, away, Cache(tmp_path / "one"), clock=lambda: 0.0), shapes, cache, dies_after=1)
+    place = trial_place(folder, config, home, cache)
+    assert place.folder.path == folder
+    train(place, shapes, cache, epochs=2)
+    assert "goes on after epoch 1" in place.folder.log.read_text()
+
+
+def test_what_the_driver_cannot_see_is_told_once(shapes: Path, cache: Cache, share: Share) -> None:
+    folder, config = RunFolder(share.run).trial(0).path, trial_config(shapes)
+    place = trial_place(folder, config, share, cache)
+    place.folder.effective.write_text("phase: warm_up\n")
+    assert place.after_epoch() == "phase: warm_up\n"
+    assert place.after_epoch() is None
+    place.folder.effective.write_text("phase: train\n")
+    assert place.after_epoch() == "phase: train\n"
+    assert trial_place(folder, config, None, cache).after_epoch() is None
+
+
+def test_sending_takes_a_small_share_of_the_time(shapes: Path, cache: Cache, share: Share) -> None:
+    now = 0.0
+
+    class Slow(TrialPlace):
+        sends = 0
+
+        def _send(self, *, last: bool) -> None:  # noqa: ARG002 - as the one it stands for
+            nonlocal now
+            Slow.sends += 1
+            began, now = now, now + 2.0
+            self._due = now + (now - began) / 0.05
+
+    made = trial_place(RunFolder(share.run).trial(0).path, trial_config(shapes), share, cache, clock=lambda: now)
+    place = Slow(made.folder, made._mirror, lambda: now)
+    place.folder.effective.write_text("x")
+    for _ in range(100):
+        place.after_epoch()
+        now += 1.0
+    assert Slow.sends == 3
+
+
+def test_a_trial_goes_on_while_the_storage_is_lost(
+    shapes: Path, cache: Cache, share: Share, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = trial_place(RunFolder(share.run).trial(0).path, trial_config(shapes), share, cache, clock=lambda: 0.0)
+
+    def lost(_self: Remote, name: str, _file: Path) -> None:
+        raise StorageError(f"{name}: lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Remote, "put", lost)
+        told = train(place, shapes, cache, epochs=1)
+    assert len(told) == 1
+    assert "lost; kept here meanwhile" in place.folder.log.read_text()
+    place.finish()
+    assert epoch_there(share.remote(RunFolder(share.run).trial(0).path)) == 1

@@ -1,0 +1,223 @@
+"""A run that is kept in a storage: worked on in a folder of this machine, from where all of it goes there."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tune_cnn.errors import RunFolderError, StorageError, StoreError
+from tune_cnn.files import write_whole
+from tune_cnn.results.display import place
+from tune_cnn.results.records import RunFolder, TrialFolder
+from tune_cnn.storage.claim import Heartbeat, check_free, mark, mark_of, read_claim, write_claim
+from tune_cnn.storage.mirror import Mirror
+from tune_cnn.storage.place import Share, machine_id
+from tune_cnn.storage.pull import everything, is_table, pull
+from tune_cnn.storage.pusher import SECONDS_BETWEEN, Pusher
+from tune_cnn.storage.remote import Remote, RemoteFile
+from tune_cnn.urls import is_url, url_fault
+
+Say = Callable[[str], None]
+_LAST_SECONDS = 30.0
+_LAST_SECONDS_INTERRUPTED = 4.0
+"""Who interrupts a search is promised its end within ten seconds."""
+
+
+def working_folder(run: str | Path) -> Path:
+    """Give the folder of this machine that a run is worked on in: of an address, one below `runs`.
+
+    Raises:
+        StorageError: the address cannot be used.
+    """
+    if not is_url(run):
+        return Path(run).absolute()
+    if fault := url_fault(str(run)):
+        raise StorageError(f"{run}: {fault}")
+    scheme, _, rest = str(run).rstrip("/").partition("://")
+    return Path("runs", scheme, *rest.split("/")).absolute()
+
+
+def brought(run: str | Path, say: Say) -> Path:
+    """Give the folder of this machine that a run is worked on in, with all that the storage has of it.
+
+    The folder stays as it is if the storage has heard of no other since: then it is the newest there is.
+
+    Args:
+        run: a path, or an address of a storage.
+        say: told in a line what is done.
+
+    Raises:
+        StorageError: the storage is missing, forbidden or out of reach.
+        RunFolderError: another driver is at work on it.
+    """
+    folder = working_folder(run)
+    if not is_url(run):
+        return folder
+    remote = Remote(str(run))
+    remote.answers()
+    claim = read_claim(remote)
+    if claim is None and (folder.exists() or not any(file.name == "study.db" for file in remote.files())):
+        return folder
+    if claim is not None and claim.mark == mark_of(folder):
+        return folder
+    if claim is not None:
+        check_free(remote, claim)
+    if folder.exists():
+        aside = _free_name(folder)
+        folder.rename(aside)
+        say(f"{place(folder)}: the search has gone on elsewhere since; put aside as {aside.name}")
+    files = pull(remote, folder)
+    say(f"{remote.url}: {len(files)} files fetched into {place(folder)}")
+    return folder
+
+
+def tables_of(run: str, into: Path) -> Path:
+    """Fetch what a leaderboard needs of a run in a storage; a path is given back as it is.
+
+    Raises:
+        StorageError: the storage is missing, forbidden or out of reach.
+        RunFolderError: there is no run.
+    """
+    if not is_url(run):
+        return Path(run)
+    remote = Remote(run)
+    remote.answers()
+    folder = into / run.rstrip("/").rpartition("/")[2]
+    pull(remote, folder, is_table)
+    if not RunFolder(folder).study.is_file():
+        raise RunFolderError(f"{run}: holds no study.db; give a run that `tune-cnn search --out` wrote")
+    return folder
+
+
+class Kept:
+    """The way to the storage of a run under way; told of trials that other machines bring there."""
+
+    def __init__(self, run: RunFolder, remote: Remote, pusher: Pusher, say: Say) -> None:
+        self.share = Share(remote.url, run.path, machine_id())
+        self._run, self._pusher, self._say = run, pusher, say
+        self._away: set[Path] = set()
+
+    def on_away(self, folder: Path, effective: str) -> None:
+        """Take in that a trial runs on another machine, and what it read back there."""
+        write_whole(TrialFolder(folder).effective, effective, durable=False)
+        if folder not in self._away:
+            self._away.add(folder)
+            name = self._name(folder)
+            self._pusher.ask(lambda mirror: mirror.leave(name))
+
+    def of(self, is_wanted: Callable[[int], bool]) -> "Homecoming":
+        """Give what an executor tells of trials elsewhere; `is_wanted` says whose weights may be kept, by number."""
+        return Homecoming(self, is_wanted)
+
+    def bring_home(self, folder: Path, *, with_weights: bool) -> None:
+        """Fetch a trial that another machine has run; without its weights, they are deleted in the storage."""
+        if folder not in self._away:
+            return
+        remote = self.share.remote(folder)
+        try:
+            files = pull(remote, folder, everything if with_weights else _is_no_weights)
+        except StorageError as error:
+            self._say(f"{remote.url}: could not be fetched, so that its weights stay there alone ({error})")
+            return
+        self._away.discard(folder)
+        name = self._name(folder)
+        named = [
+            RemoteFile(f"{name}{one.name}", one.size_bytes, one.tag, one.md5, one.changed_seconds) for one in files
+        ]
+        self._pusher.ask(lambda mirror: mirror.take_back(name, named))
+
+    def _name(self, folder: Path) -> str:
+        return folder.relative_to(self._run.path).as_posix() + "/"
+
+
+@dataclass(frozen=True)
+class Homecoming:
+    """Told by an executor of the trials of one session that run on other machines."""
+
+    kept: Kept
+    is_wanted: Callable[[int], bool]
+
+    def on_away(self, folder: Path, effective: str) -> None:
+        """Take in that a trial runs on another machine, and what it read back there."""
+        self.kept.on_away(folder, effective)
+
+    def before_end(self, number: int, folder: Path) -> None:
+        """Bring a trial home, if it was away, before the session takes in that it has ended."""
+        self.kept.bring_home(folder, with_weights=self.is_wanted(number))
+
+
+@contextmanager
+def kept_in_storage(
+    run: RunFolder, url: str | None, say: Say, *, seconds_between: float = SECONDS_BETWEEN
+) -> Iterator[Kept | None]:
+    """Send a run to its storage for as long as the block lasts, and what is left at its end.
+
+    Args:
+        run: the folder that is worked on; it is this driver's alone.
+        url: of its counterpart; None for a run that stays where it is.
+        say: told in a line when the storage is lost, and when it is back.
+        seconds_between: of two rounds.
+
+    Raises:
+        StorageError: the storage cannot be written; nothing was begun.
+        StoreError: at the end it is lost, and some of the run lies on this machine alone.
+    """
+    if url is None:
+        yield None
+        return
+    remote = Remote(url)
+    run.path.mkdir(parents=True, exist_ok=True)
+    mark(run.path)
+    write_claim(remote, run.path, at_work=True)
+    mirror = Mirror(run.path, remote)
+    mirror.adopt([file for file in remote.files() if _is_ours(run, file.name)])
+    pusher = Pusher(mirror, beat=Heartbeat(remote, run.path), say=say, seconds_between=seconds_between)
+    pusher.start()
+    seconds, over = _LAST_SECONDS, False
+    try:
+        yield Kept(run, remote, pusher, say)
+        over = True
+    except KeyboardInterrupt:
+        seconds = _LAST_SECONDS_INTERRUPTED
+        raise
+    finally:
+        left = _finish(run, remote, pusher, seconds)
+        if left and not over:  # what ended the search is told after it
+            say(left)
+    if left:
+        raise StoreError(left)
+
+
+def _finish(run: RunFolder, remote: Remote, pusher: Pusher, seconds: float) -> str:
+    """Send what is left, and say in a line if not all has arrived."""
+    why = pusher.close(seconds=seconds)
+    if not why:
+        try:
+            write_claim(remote, run.path, at_work=False)
+        except StorageError as error:
+            why = str(error)
+    if not why:
+        return ""
+    return (
+        f"{remote.url} does not have all of this run: {why}; all of it lies in {place(run.path)} on this machine: "
+        f"`tune-cnn resume {remote.url}`, called here, sends it"
+    )
+
+
+def _is_ours(run: RunFolder, name: str) -> bool:
+    """Whether an object is a copy of a file of this machine; trials that ran elsewhere are not here."""
+    parts = name.split("/")
+    if parts[0] not in {"trials", "finals"} or len(parts) < 3:
+        return True
+    return TrialFolder(run.path / parts[0] / parts[1]).log.exists()
+
+
+def _is_no_weights(name: str) -> bool:
+    return not name.startswith(("last/", ".best-", "best"))
+
+
+def _free_name(folder: Path) -> Path:
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.before-{number}")).exists():
+        number += 1
+    return aside

@@ -1,0 +1,134 @@
+"""Where a worker trains a trial of a run that is kept in a storage: on the driver's machine, or on another.
+
+On another machine the trial lies below the cache, and the worker itself brings it to the storage: after an epoch,
+before it tells of it, and at the end; but for no more than a small share of the time.
+"""
+
+import hashlib
+import logging
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tune_cnn.config import TrialConfig
+from tune_cnn.data.cache import Cache
+from tune_cnn.errors import StorageError
+from tune_cnn.results.records import TrialFolder
+from tune_cnn.storage.mirror import Mirror
+from tune_cnn.storage.pull import epoch_here, epoch_there, pull
+from tune_cnn.storage.remote import Remote
+from tune_cnn.yaml_files import write_yaml
+
+log = logging.getLogger(__name__)
+
+_TIME_SHARE = 0.05
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_left_behind: set[Path] = set()
+"""Folders of trials that this process has trained for another machine."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a worker has to know of a run that is kept in a storage."""
+
+    url: str
+    run: Path
+    """The run folder on the driver's machine."""
+    home: str
+    """The driver's machine, as `machine_id` names it."""
+
+    def remote(self, folder: Path) -> Remote:
+        """Give the counterpart of a folder of the run."""
+        return Remote(f"{self.url}/{folder.relative_to(self.run).as_posix()}")
+
+
+def machine_id() -> str:
+    """Name this machine, or the container that takes itself for one."""
+    boot = _BOOT.read_text().strip() if _BOOT.is_file() else ""
+    return f"{socket.gethostname()} {boot}"
+
+
+class TrialPlace:
+    """A trial's folder on this machine, and how it gets to where the others find it."""
+
+    def __init__(self, folder: TrialFolder, mirror: Mirror | None, clock: Callable[[], float]) -> None:
+        self.folder, self._mirror, self._clock = folder, mirror, clock
+        self._due = 0.0
+        self._told = ""
+
+    def after_epoch(self) -> str | None:
+        """Bring there what is new, if it is time.
+
+        Returns:
+            What effective.yaml holds now, if the driver cannot see it and has not been told; else None.
+        """
+        if self._mirror is None:
+            return None
+        if self._clock() >= self._due:
+            self._send(last=False)
+        text = self.folder.effective.read_text("utf-8")
+        if text == self._told:
+            return None
+        self._told = text
+        return text
+
+    def finish(self) -> None:
+        """Bring there everything that is new."""
+        if self._mirror is not None:
+            self._send(last=True)
+
+    def _send(self, *, last: bool) -> None:
+        assert self._mirror is not None  # noqa: S101 - both callers have looked
+        began = self._clock()
+        try:
+            self._mirror.send(last=last)
+        except StorageError as error:
+            log.warning("%s; kept here meanwhile", error)
+        took = self._clock() - began
+        self._due = self._clock() + took / _TIME_SHARE
+
+
+def trial_place(
+    folder: Path, config: TrialConfig, share: Share | None, cache: Cache, clock: Callable[[], float] = time.monotonic
+) -> TrialPlace:
+    """Make ready for a trial: it goes on from the later of the checkpoints that this machine and the storage have.
+
+    Args:
+        folder: of the trial, on the driver's machine.
+        config: what is trained.
+        share: how the run is shared by a storage; None if all machines see its folder.
+        cache: below which the trials of other machines' runs lie.
+        clock: seconds that only go forward.
+
+    Raises:
+        OSError: the disk is full or cannot be written.
+    """
+    if share is None:
+        return TrialPlace(TrialFolder(folder), None, clock)
+    remote, at_home = share.remote(folder), share.home == machine_id()
+    here = TrialFolder(folder if at_home else _away(folder, share, cache))
+    mirror = None if at_home else Mirror(here.path, remote, clock=clock, every_state=True)
+    try:
+        if epoch_there(remote) > epoch_here(here):
+            pull(remote, here.path)
+        if mirror is not None:
+            mirror.adopt(remote.files())
+    except StorageError as error:
+        log.warning("%s; the trial begins with what is here", error)
+    if not at_home:
+        write_yaml(here.config, config.model_dump(mode="json"), durable=False)
+    return TrialPlace(here, mirror, clock)
+
+
+def _away(folder: Path, share: Share, cache: Cache) -> Path:
+    """Give the folder of a trial of another machine's run; those that this process has left behind go."""
+    run = cache.folder / "trials" / hashlib.sha256(f"{share.url} {share.home}".encode()).hexdigest()[:16]
+    here = run / folder.relative_to(share.run).as_posix().replace("/", "-")
+    for old in _left_behind - {here}:
+        shutil.rmtree(old, ignore_errors=True)
+    _left_behind.intersection_update({here})
+    _left_behind.add(here)
+    return here

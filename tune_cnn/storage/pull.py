@@ -1,0 +1,133 @@
+"""Brings what `Mirror` has sent back into a folder of this machine."""
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from tune_cnn.errors import StorageError
+from tune_cnn.files import point_to, sync_all
+from tune_cnn.results.best_model import BEST, STATE
+from tune_cnn.results.records import TrialFolder
+from tune_cnn.storage.mirror import DRIVER, POINTER
+from tune_cnn.storage.names import check_names
+from tune_cnn.storage.remote import Remote, RemoteFile, side_by_side
+
+_MODEL = re.compile(r"\.best-[\w-]+|(trials|finals)/[\w-]+/best")
+_ATTEMPTS = 5
+Wanted = Callable[[str], bool]
+
+
+def everything(_name: str) -> bool:
+    """Whether an object is wanted: each one is."""
+    return True
+
+
+def is_table(name: str) -> bool:
+    """Whether an object of a run is all that a leaderboard needs."""
+    return name in {"study.db", "space.yaml", "run.json"}
+
+
+def pull(remote: Remote, folder: Path, wanted: Wanted = everything) -> list[RemoteFile]:
+    """Let a folder be what the storage has; whatever it was before is gone. It appears whole.
+
+    Args:
+        remote: what a mirror has sent; it may be at it still.
+        folder: on this machine.
+        wanted: which objects, by name.
+
+    Returns:
+        What the storage listed.
+
+    Raises:
+        StorageError: it cannot be read, or a name in it would leave the folder.
+        OSError: the disk is full or cannot be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for attempt in range(_ATTEMPTS):
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+        try:
+            files = _pull_into(part, remote, wanted)
+            part.chmod(0o755)
+            sync_all(part)
+            shutil.rmtree(folder, ignore_errors=True)
+            part.rename(folder)
+        except StorageError as error:
+            # Whoever sends there may have deleted what was listed a moment ago.
+            if attempt == _ATTEMPTS - 1 or not isinstance(error.__cause__, FileNotFoundError):
+                raise
+        else:
+            return files
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def epoch_there(remote: Remote) -> int:
+    """Say after which epoch the checkpoint of a trial is that a storage holds; 0 if there is none.
+
+    Raises:
+        StorageError: the storage cannot be read.
+    """
+    return max(_epoch(remote.read(f"last/{name}")) for name in (STATE, f"fold-1/{STATE}"))
+
+
+def epoch_here(folder: TrialFolder) -> int:
+    """Say after which epoch the checkpoint of a trial is that this machine holds; 0 if there is none."""
+    places = (folder.last / STATE, folder.last / "fold-1" / STATE)
+    return max(_epoch(place.read_bytes() if place.is_file() else None) for place in places)
+
+
+def _epoch(state: bytes | None) -> int:
+    try:
+        return int(json.loads(state)["epoch"]) if state else 0
+    except (ValueError, KeyError, TypeError):
+        return 0
+
+
+def _pull_into(part: Path, remote: Remote, wanted: Wanted) -> list[RemoteFile]:
+    files = remote.files()
+    names = [file.name for file in files if wanted(file.name) and file.name != DRIVER]
+    names = [name for name in names if not name.startswith(f"{BEST}/")]  # the same model once more, for people
+    check_names(remote.url, names)
+    for parent in {(part / name).parent for name in names}:
+        parent.mkdir(parents=True, exist_ok=True)
+    side_by_side(partial(_get, remote, part), names)
+    _make_links(part, [name for name in names if Path(name).name == f"{BEST}{POINTER}"])
+    return files
+
+
+def _get(remote: Remote, part: Path, name: str) -> None:
+    remote.get(name, part / name)
+
+
+def _make_links(part: Path, pointers: Sequence[str]) -> None:
+    """Turn objects that stand for links into links, to whole models alone; trials before what names them."""
+    for name in sorted(pointers, key=lambda name: -name.count("/")):
+        pointer = part / name
+        target = _target(pointer)
+        pointer.unlink()
+        if target is not None:
+            point_to(pointer.with_name(BEST), target)
+
+
+def _target(pointer: Path) -> Path | None:
+    """Give the whole model that an object names; None where it is damaged, incomplete or elsewhere."""
+    try:
+        body = json.loads(pointer.read_bytes())
+        if not _MODEL.fullmatch(body["folder"]):
+            return None
+        model = pointer.parent / body["folder"]
+        sound = all(_sha256(model / Path(name).name) == digest for name, digest in body["files"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return model if sound and model.exists() else None
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,0 +1,134 @@
+"""Sends a run to its storage from the background, while the search goes on; what is lost on the way is sent again."""
+
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from tune_cnn.errors import StorageError
+from tune_cnn.storage.mirror import Mirror
+
+SECONDS_BETWEEN = 5.0
+_LONGEST_WAIT_SECONDS = 60.0
+_SHORTEST_WAIT_SECONDS = 1.0
+_FAILURES = (StorageError, OSError, sqlite3.Error)
+
+
+class Pusher:
+    """A thread that lets a mirror send, round after round."""
+
+    def __init__(
+        self,
+        mirror: Mirror,
+        *,
+        beat: Callable[[], None],
+        say: Callable[[str], None],
+        seconds_between: float = SECONDS_BETWEEN,
+    ) -> None:
+        """Make a thread that has not begun.
+
+        Args:
+            mirror: what sends.
+            beat: called after every round that went well.
+            say: told in a line when the storage is lost, and when it is back.
+            seconds_between: of two rounds.
+        """
+        self._mirror, self._beat, self._say, self._seconds = mirror, beat, say, seconds_between
+        self._asked: deque[Callable[[Mirror], None]] = deque()
+        self._closing = threading.Event()
+        self._lost = False
+        self.broken: Exception | None = None
+        """What ended the thread before its time: an error of the program, not of the storage."""
+        self._thread = threading.Thread(target=self._run, name="storage", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def ask(self, change: Callable[[Mirror], None]) -> None:
+        """Let the mirror be changed before its next round: it belongs to the thread."""
+        self._asked.append(change)
+
+    def close(self, *, seconds: float) -> str:
+        """End, and send what is left.
+
+        Args:
+            seconds: how long to try. A round that hangs is left behind.
+
+        Returns:
+            Why not all has arrived, in a line; empty if it has.
+        """
+        until = time.monotonic() + seconds
+        self._closing.set()
+        self._thread.join(max(0.1, seconds))
+        if self._thread.is_alive():
+            return f"the last files were still on their way after {seconds:.0f} seconds"
+        if self.broken is not None:
+            raise self.broken
+        last = _Last(self._mirror, self._asked, until)
+        last.start()
+        last.join(max(0.1, until - time.monotonic()) + 1)
+        return f"the last files were still on their way after {seconds:.0f} seconds" if last.is_alive() else last.why
+
+    def _run(self) -> None:
+        wait = 0.0
+        try:
+            while not self._closing.wait(wait):
+                wait = self._round(wait)
+        except Exception as error:  # told where the search ends
+            self.broken = error
+            raise
+
+    def _round(self, waited: float) -> float:
+        """Send once, and say for how many seconds to wait until the next time."""
+        try:
+            _change(self._mirror, self._asked)
+            self._mirror.send()
+            self._beat()
+        except _FAILURES as error:
+            if not self._lost:
+                self._say(
+                    f"{_first_line(error)} (kept in {self._mirror.folder} meanwhile, and sent as soon as it can be)"
+                )
+                waited = _SHORTEST_WAIT_SECONDS / 2
+            self._lost = True
+            return min(_LONGEST_WAIT_SECONDS, max(_SHORTEST_WAIT_SECONDS, 2 * waited))
+        if self._lost:
+            self._lost = False
+            self._say(f"{self._mirror.remote.url} answers again: everything has been sent")
+        return self._seconds
+
+
+class _Last(threading.Thread):
+    """The last round, again and again until all has arrived or the time is over."""
+
+    def __init__(self, mirror: Mirror, asked: deque[Callable[[Mirror], None]], until: float) -> None:
+        super().__init__(name="storage, the last round", daemon=True)
+        self._mirror, self._asked, self._until = mirror, asked, until
+        self.why = "nothing was sent"
+
+    def run(self) -> None:
+        wait = _SHORTEST_WAIT_SECONDS
+        while True:
+            try:
+                _change(self._mirror, self._asked)
+                self._mirror.send(last=True)
+            except _FAILURES as error:
+                self.why = _first_line(error)
+                if time.monotonic() + wait > self._until:
+                    return
+                time.sleep(wait)
+                wait *= 2
+            else:
+                self.why = ""
+                return
+
+
+def _change(mirror: Mirror, asked: deque[Callable[[Mirror], None]]) -> None:
+    while asked:
+        asked.popleft()(mirror)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
