@@ -261,10 +261,10 @@ def _search(opened: "OpenedSpace", run: str, given: Given) -> None:
     from tune_cnn.machine import collector_asleep
     from tune_cnn.results.records import RunFolder
     from tune_cnn.search.kept import brought
+
+    folder = RunFolder(brought(run, _say))  # a storage that cannot be used is told before anything heavy is imported
     from tune_cnn.search.places import SearchPlaces
     from tune_cnn.search.screen import Screen
-
-    folder = RunFolder(brought(run, _say))
 
     with collector_asleep():
         from tune_cnn.search.search import search

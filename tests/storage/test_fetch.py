@@ -1,7 +1,6 @@
 """Images of a storage: fetched once, whole, and nowhere but below their folder."""
 
 import multiprocessing
-import os
 import shutil
 from pathlib import Path
 
@@ -120,12 +119,13 @@ def test_an_object_that_would_leave_the_folder_is_refused(
     assert not list(own_cache.folder.parent.rglob("outside*"))
 
 
-def test_a_search_goes_on_with_what_is_here_while_the_storage_is_lost(s3: S3, url: str, tmp_path: Path) -> None:
+def test_a_search_goes_on_with_what_is_here_while_the_storage_is_lost(
+    s3: S3, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "_TRUSTED_SECONDS", -1.0)
     cache = Cache(tmp_path / "cache")
     config = trial_config(url)  # type: ignore[arg-type]
     before = open_resident(config.data, config.image, cache=cache, patient=True)
-    for note in (cache.folder / KIND).glob("*.json"):
-        os.utime(note, (0, 0))
     s3.stop()
     try:
         after = open_resident(config.data, config.image, cache=cache, patient=True)

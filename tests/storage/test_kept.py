@@ -77,6 +77,7 @@ def test_a_storage_that_is_lost_and_found_holds_everything_in_the_end(s3: S3, ur
     run = RunFolder(brought(url, said.append))
     with kept_in_storage(run, url, said.append, seconds_between=0.05):
         session = open_session(made_space(here, overrides=SPACE), run)
+        run.space.write_text("search: {trials: 4}\n")
         drive(session, most=1)
         s3.stop()
         try:

@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from tests.conftest import trial_config
+from tests.storage.test_mirror import check_whole, keep_state
 from tune_cnn.data.cache import Cache
 from tune_cnn.errors import StorageError
 from tune_cnn.results.records import EpochRecord, RunFolder
@@ -66,12 +67,17 @@ def test_a_trial_goes_on_on_another_machine_from_what_the_first_one_sent(
 def test_the_drivers_machine_takes_up_what_another_one_sent(shapes: Path, cache: Cache, tmp_path: Path) -> None:
     away = Share(f"memory://bucket-{uuid4().hex}/runs/made", tmp_path / "run", home="another machine")
     home = Share(away.url, away.run, home=machine_id())
-    folder, config = RunFolder(away.run).trial(0).path, trial_config(shapes)
-    train(trial_place(folder, config, away, Cache(tmp_path / "one"), clock=lambda: 0.0), shapes, cache, dies_after=1)
-    place = trial_place(folder, config, home, cache)
-    assert place.folder.path == folder
-    train(place, shapes, cache, epochs=2)
-    assert "goes on after epoch 1" in place.folder.log.read_text()
+    folder, config = RunFolder(away.run).trial(0), trial_config(shapes)
+    keep_state(folder, 1)
+    there = trial_place(folder.path, config, away, Cache(tmp_path / "one"))
+    keep_state(there.folder, 2)
+    there.finish()
+    here = trial_place(folder.path, config, home, cache)
+    assert here.folder == folder
+    check_whole(folder, {2})
+    keep_state(folder, 3)
+    trial_place(folder.path, config, home, cache)
+    check_whole(folder, {3})  # what is here is newer
 
 
 def test_what_the_driver_cannot_see_is_told_once(shapes: Path, cache: Cache, share: Share) -> None:
@@ -107,17 +113,19 @@ def test_sending_takes_a_small_share_of_the_time(shapes: Path, cache: Cache, sha
 
 
 def test_a_trial_goes_on_while_the_storage_is_lost(
-    shapes: Path, cache: Cache, share: Share, monkeypatch: pytest.MonkeyPatch
+    shapes: Path, cache: Cache, share: Share, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    place = trial_place(RunFolder(share.run).trial(0).path, trial_config(shapes), share, cache, clock=lambda: 0.0)
+    folder = RunFolder(share.run).trial(0)
+    place = trial_place(folder.path, trial_config(shapes), share, cache, clock=lambda: 0.0)
 
     def lost(_self: Remote, name: str, _file: Path) -> None:
         raise StorageError(f"{name}: lost")
 
+    keep_state(place.folder, 1)
+    place.folder.effective.write_text("x")
     with monkeypatch.context() as patched:
         patched.setattr(Remote, "put", lost)
-        told = train(place, shapes, cache, epochs=1)
-    assert len(told) == 1
-    assert "lost; kept here meanwhile" in place.folder.log.read_text()
+        assert place.after_epoch() == "x"
+    assert "lost; kept here meanwhile" in caplog.text
     place.finish()
-    assert epoch_there(share.remote(RunFolder(share.run).trial(0).path)) == 1
+    assert epoch_there(share.remote(folder.path)) == 1

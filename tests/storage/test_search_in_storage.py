@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,12 @@ import pytest
 from tests.storage.conftest import KEYS, S3
 from tests.storage.test_fetch import one_image_each
 from tune_cnn import cli
+from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
+from tune_cnn.results.records import TrialFolder
+from tune_cnn.search.recorded import read_recorded
+from tune_cnn.trial import run_trial
+from tune_cnn.yaml_files import load_model as load_config
 
 SPACE = """\
 name: small
@@ -23,7 +27,6 @@ model: {backbone: resnet18, weights: none, freeze: {depth: 0.9}, head: {dropout:
 training: {epochs: 2, batch_size: 4, optimizer: {kind: adam, lr: {range: [1e-4, 1e-1], log: true}}}
 search: {trials: 2, metric: -val_loss, seed: 4, concurrent: 1, keep: 1, asha: null, finals: null}
 """
-TIMES = ["seconds", "peak_memory_mb", "ms_per_image", "data"]
 
 
 class Machine:
@@ -48,62 +51,85 @@ def images(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def both(s3_server: S3, images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Machine, Machine, str]:
-    """A search with everything at home, and the same one with everything in a storage; they do not share a cache."""
+def away(s3_server: S3, images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Machine, str]:
+    """A search with images and results in a storage."""
     bucket = s3_server.bucket()
     data = s3_server.upload(images, bucket, "data/few")
-    out = f"s3://{bucket}/runs"
-    home = Machine(tmp_path_factory.mktemp("m") / "home", s3_server.environment)
-    away = Machine(tmp_path_factory.mktemp("m") / "away", s3_server.environment)
-    for machine, options in ((home, ["--data", images]), (away, ["--data", data, "--out", out])):
-        done = machine.run("search", "small.yaml", *options)
-        assert done.returncode == 0, done.stdout + done.stderr
-    return home, away, f"{out}/small"
+    machine = Machine(tmp_path_factory.mktemp("m") / "away", s3_server.environment)
+    done = machine.run("search", "small.yaml", "--data", data, "--out", f"s3://{bucket}/runs")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not done.stderr
+    return machine, f"s3://{bucket}/runs/small"
 
 
-def test_a_search_in_a_storage_finds_what_the_same_one_at_home_finds(both: tuple[Machine, Machine, str]) -> None:
-    home, away, url = both
+def run_of(machine: Machine, url: str) -> Path:
+    return machine.folder / "runs/s3" / url.removeprefix("s3://")
+
+
+def test_a_trial_of_images_in_a_storage_scores_as_on_the_same_images_at_home(
+    away: tuple[Machine, str], images: Path, cache: Cache, tmp_path: Path
+) -> None:
+    run = run_of(*away)
+    table = pd.read_csv(run / "epochs.csv")
+    for number in (0, 1):
+        config = load_config(run / f"trials/{number:04d}/config.yaml", TrialConfig)
+        assert config.data.root.startswith("s3://")
+        here = config.model_copy(update={"data": config.data.model_copy(update={"root": str(images)})})
+        print_of = read_recorded(run).facts.data
+        epochs = run_trial(
+            here, TrialFolder(tmp_path / str(number)), metric="-val_loss", cache=cache, expected_data=print_of
+        )
+        told = table[table["trial"] == number]
+        assert told["val_loss"].tolist() == pytest.approx([epoch.scores["val_loss"] for epoch in epochs], abs=0)
+
+
+@pytest.mark.slow
+def test_a_search_in_a_storage_finds_what_the_same_one_at_home_finds(
+    away: tuple[Machine, str], images: Path, tmp_path: Path
+) -> None:
+    home = Machine(tmp_path / "home", {})
+    done = home.run("search", "small.yaml", "--data", images)
+    assert done.returncode == 0, done.stdout + done.stderr
     tables = [
         pd.read_csv(folder / "leaderboard.csv").drop(columns=["seconds", "peak_memory_mb", "ms_per_image"])
-        for folder in (home.folder / "runs/small", away.folder / "runs/s3" / url.removeprefix("s3://"))
+        for folder in (home.folder / "runs/small", run_of(*away))
     ]
     pd.testing.assert_frame_equal(*tables)
     assert len(tables[0]) == 2
 
 
-def test_the_leaderboard_can_be_read_from_anywhere(
-    both: tuple[Machine, Machine, str], s3: S3, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    home, _, url = both
-    cli.app(["leaderboard", url, "--csv", str(tmp_path / "rows.csv")], standalone_mode=False)
-    assert "0.0" in capsys.readouterr().out
-    there, here = pd.read_csv(tmp_path / "rows.csv"), pd.read_csv(home.folder / "runs/small/leaderboard.csv")
+def test_the_leaderboard_can_be_read_from_anywhere(away: tuple[Machine, str], s3: S3, tmp_path: Path) -> None:
+    cli.app(["leaderboard", away[1], "--csv", str(tmp_path / "rows.csv")], standalone_mode=False)
+    there, here = pd.read_csv(tmp_path / "rows.csv"), pd.read_csv(run_of(*away) / "leaderboard.csv")
     pd.testing.assert_series_equal(there["score"], here["score"])
+    assert len(there) == 2
 
 
-def test_no_secret_has_come_into_the_run_or_the_storage(both: tuple[Machine, Machine, str], s3: S3) -> None:
-    _, away, url = both
+def test_no_secret_has_come_into_the_run_or_the_storage(away: tuple[Machine, str], s3: S3) -> None:
+    machine, url = away
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
-    assert s3.keys(bucket, prefix) >= {"/run.json", "/best/model.safetensors", "/study.db", "/trials/0000/trial.log"}
-    objects = [
-        s3.client.get_object(Bucket=bucket, Key=f"{prefix}{key}")["Body"].read() for key in s3.keys(bucket, prefix)
-    ]
-    files = [path.read_bytes() for path in (away.folder / "runs").rglob("*") if path.is_file()]
+    keys = s3.keys(bucket, prefix)
+    assert keys >= {"/run.json", "/best/model.safetensors", "/study.db", "/trials/0000/trial.log"}
+    objects = [s3.client.get_object(Bucket=bucket, Key=f"{prefix}{key}")["Body"].read() for key in keys]
+    files = [path.read_bytes() for path in (machine.folder / "runs").rglob("*") if path.is_file()]
     secret = KEYS["AWS_SECRET_ACCESS_KEY"].encode()
-    assert len(objects) > 10
     assert not any(secret in content for content in (*objects, *files))
 
 
 def test_a_finished_search_is_taken_up_on_a_fresh_machine(
-    both: tuple[Machine, Machine, str], s3: S3, tmp_path: Path
+    away: tuple[Machine, str],
+    s3: S3,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    _, _, url = both
-    fresh = Machine(tmp_path / "fresh", s3.environment)
-    done = fresh.run("resume", url)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "files fetched into runs/s3/" in done.stderr
-    assert "2 of 2 trials" in done.stdout or "finished" in done.stdout
-    best = fresh.folder / "runs/s3" / url.removeprefix("s3://") / "best"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    cli.app(["resume", away[1]], standalone_mode=False)
+    told = capsys.readouterr()
+    assert "files fetched into runs/s3/" in told.err
+    assert "finished" in told.out
+    best = tmp_path / "runs/s3" / away[1].removeprefix("s3://") / "best"
     assert json.loads((best / "model.json").read_text())["classes"]
 
 
@@ -115,24 +141,34 @@ def test_a_finished_search_is_taken_up_on_a_fresh_machine(
     ],
 )
 def test_a_storage_that_cannot_be_used_is_one_clear_line_before_the_first_trial(
-    s3: S3, images: Path, tmp_path: Path, options: list[str], said: str
+    s3: S3,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    said: str,
 ) -> None:
-    machine = Machine(tmp_path / "machine", s3.environment)
-    shutil.copytree(images, machine.folder / "few")
-    done = machine.run("search", "small.yaml", *(options if "--data" in options else ["--data", "few", *options]))
-    assert done.returncode == 2
-    assert done.stderr.startswith(said)
-    assert "no such bucket" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert not list(machine.folder.glob("runs/**/trials/*"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    Path("small.yaml").write_text(SPACE)
+    given = options if "--data" in options else ["--data", str(images), *options]
+    monkeypatch.setattr(sys, "argv", ["tune-cnn", "search", "small.yaml", *given])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    told = capsys.readouterr().err
+    assert told.startswith(said)
+    assert "no such bucket" in told
+    assert len(told.splitlines()) == 1
+    assert not list(tmp_path.glob("runs/**/trials/*"))
 
 
-def test_a_storage_out_of_reach_is_told_with_the_address(images: Path, tmp_path: Path, cache: Cache) -> None:
-    machine = Machine(
-        tmp_path / "machine", {**KEYS, "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_DEFAULT_REGION": "x"}
-    )
-    done = machine.run("check", "small.yaml", "--data", "s3://bucket/few")
+def test_a_storage_out_of_reach_is_told_with_the_address(images: Path, tmp_path: Path) -> None:
+    nobody = {**KEYS, "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_DEFAULT_REGION": "us-east-1"}
+    machine = Machine(tmp_path / "machine", nobody)
+    done = machine.run("search", "small.yaml", "--data", images, "--out", "s3://bucket/runs")
     assert done.returncode == 2
-    assert done.stderr.startswith("s3://bucket/few: cannot be reached: ")
+    assert done.stderr.startswith("s3://bucket/runs/small: cannot be reached: ")
     assert "AWS_ENDPOINT_URL" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
     assert KEYS["AWS_SECRET_ACCESS_KEY"] not in done.stderr

@@ -119,7 +119,7 @@ class Mirror:
                 states.append(path)
             elif path.suffix != ".safetensors" and not path.name.startswith(_STUDY):
                 plain[name] = path
-        return plain, states, links
+        return plain, states, sorted(links, key=lambda link: -len(link.parts))  # models before what names the best one
 
     def _send_changed(self, files: dict[str, Path]) -> None:
         side_by_side(lambda name: self._send_file(name, files[name]), files)
@@ -194,7 +194,7 @@ class Mirror:
 
     def _send_copy(self) -> None:
         best = self.folder / BEST
-        if not (best / CARD).is_file():
+        if not best.is_dir():
             return
         files = sorted(best.iterdir(), key=lambda path: path.name == CARD)  # the card has the weights' digest
         for path in files:
