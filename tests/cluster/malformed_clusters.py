@@ -208,8 +208,8 @@ MALFORMED_CLUSTERS = [
     MalformedCluster(
         "another-ray",
         AWS,
-        '"tune-cnn[cluster] @ file',
-        '"ray[default]==2.9.0" "tune-cnn[cluster] @ file',
+        '"tune-cnn[cloud,cluster] @ file',
+        '"ray[default]==2.9.0" "tune-cnn[cloud,cluster] @ file',
         "installs Ray 2.9.0, constraints.txt has 2.60.0",
         above=2,
     ),

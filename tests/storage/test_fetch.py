@@ -145,7 +145,7 @@ def test_a_machine_without_the_images_waits_for_the_storage(
         waited.append(seconds)
         s3.start()
 
-    monkeypatch.setattr(fetch.time, "sleep", wait)
+    monkeypatch.setattr("tune_cnn.storage.fetch.time.sleep", wait)
     s3.stop()
     assert local_copy(url, own_cache, patient=True).is_dir()
     assert waited == [1]

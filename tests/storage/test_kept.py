@@ -62,7 +62,8 @@ def searched(
 
 
 def test_everything_a_reader_needs_lies_in_the_storage(s3: S3, url: str, bucket: str, here: Path) -> None:
-    run = searched(url, here, said := [])
+    said: list[str] = []
+    run = searched(url, here, said)
     keys = s3.keys(bucket, "runs/made/")
     assert {"study.db", "space.yaml", "leaderboard.csv", "epochs.csv", "best.json"} <= keys
     assert {f"trials/{number:04d}/config.yaml" for number in range(4)} <= keys
@@ -115,7 +116,8 @@ def test_a_storage_that_is_lost_for_good_is_told_with_what_lies_where(
 def test_another_machine_goes_on_where_the_first_one_was(
     url: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    searched(url, here, said := [], most=2)
+    said: list[str] = []
+    searched(url, here, said, most=2)
     there = go_to(tmp_path / "there", monkeypatch)
     second = searched(url, there, said)
     assert second.path.is_relative_to(there)
@@ -130,7 +132,8 @@ def test_another_machine_goes_on_where_the_first_one_was(
 def test_a_machine_that_was_left_behind_does_not_undo_what_another_did(
     url: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    searched(url, here, said := [], most=1)
+    said: list[str] = []
+    searched(url, here, said, most=1)
     searched(url, go_to(tmp_path / "there", monkeypatch), said, most=2)
     go_to(here, monkeypatch)
     run = searched(url, here, said)

@@ -90,12 +90,12 @@ def test_a_search_in_a_storage_finds_what_the_same_one_at_home_finds(
     home = Machine(tmp_path / "home", {})
     done = home.run("search", "small.yaml", "--data", images)
     assert done.returncode == 0, done.stdout + done.stderr
-    tables = [
+    at_home, in_storage = (
         pd.read_csv(folder / "leaderboard.csv").drop(columns=["seconds", "peak_memory_mb", "ms_per_image"])
         for folder in (home.folder / "runs/small", run_of(*away))
-    ]
-    pd.testing.assert_frame_equal(*tables)
-    assert len(tables[0]) == 2
+    )
+    pd.testing.assert_frame_equal(in_storage, at_home)
+    assert len(in_storage) == 2
 
 
 def test_the_leaderboard_can_be_read_from_anywhere(away: tuple[Machine, str], s3: S3, tmp_path: Path) -> None:

@@ -223,18 +223,23 @@ def _run(
         offered = runner.slots(search.per_trial, search.concurrent, gpu_share)
         screen.lines({"running": offered.text})
         metric, cache = search.ranked_by, places.cache
-        shared = {"share": kept and kept.share, "scratch": scratch}
-        run_jobs = partial(runner.run_jobs, offered=offered, metric=metric, cache=cache, **shared)
+
+        def run_jobs(some: SearchSession | FinalsSession, is_wanted: Callable[[int], bool]) -> None:
+            share, elsewhere = (kept.share, kept.of(is_wanted)) if kept else (None, None)
+            runner.run_jobs(
+                some, offered, metric=metric, cache=cache, scratch=scratch, share=share, elsewhere=elsewhere
+            )
+
         measured = known_times(cache.folder, session.space, offered)
         session.begin_forecast(Forecast(session.space, counts, slots=offered.concurrent, measured=measured))
         if not session.over:
             with screen.watching(session):
-                run_jobs(session, elsewhere=kept and kept.of(session.is_among_best))
+                run_jobs(session, session.is_among_best)
             session.write_tables()
             finals = _finals(session, study, screen)
         if finals and not finals.over:
             _tell_if_short(session, screen)
-            run_jobs(finals, elsewhere=kept and kept.of(lambda _number: True))
+            run_jobs(finals, lambda _number: True)
     return finals
 
 

@@ -21,7 +21,7 @@ from tune_cnn.errors import StorageError
 from tune_cnn.masking import masked
 from tune_cnn.urls import url_fault
 
-_PACKAGES = {"s3": "s3fs", "gs": "gcsfs"}
+_PACKAGES = {"s3": ("s3fs", "cloud"), "gs": ("gcsfs", "gs")}
 _SECONDS_TO_ANSWER = 12.0
 """Of the first question to a storage: what is wrong with it is said before anything is begun."""
 _OPTIONS: Mapping[str, dict[str, Any]] = {
@@ -220,9 +220,9 @@ def _filesystem(scheme: str) -> Any:
     try:
         found = fsspec.filesystem(scheme, **_OPTIONS[scheme])
     except ImportError as error:
+        package, extra = _PACKAGES[scheme]
         raise StorageError(
-            f"{scheme}://: needs the package {_PACKAGES.get(scheme, scheme)}, which is not installed; run "
-            "pip install 'tune-cnn[cloud]'"
+            f"{scheme}://: needs the package {package}, which is not installed; run pip install 'tune-cnn[{extra}]'"
         ) from error
     if scheme == "s3":
         found.retries = 1
@@ -249,7 +249,7 @@ def _errors(scheme: str) -> tuple[type[Exception], ...]:
 def _why(error: Exception) -> str:
     """Say in a line what a storage's package means, and what to do about it."""
     text = masked(" ".join(str(error).split())) or type(error).__name__
-    if isinstance(error, PermissionError) or type(error).__name__ in {"NoCredentialsError", "GoogleAuthError"}:
+    if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
         way_out = "see to the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID, a role) and the bucket's policy"
         return f"no right to ({text}); {way_out}"
     if isinstance(error, FileNotFoundError):
