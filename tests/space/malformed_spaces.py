@@ -417,6 +417,21 @@ SEARCH_FAULTS = (
     ),
     _line(5, "  root: {choice: [a, b]}", "data.root: cannot be searched", id="searched-data"),
     _line(5, "  root: s3://AKIAX:hush@bucket/images", "data.root: root has credentials in it", id="data-with-a-secret"),
+    _line(
+        5,
+        "  root: ftp://host/images",
+        "data.root: root 'ftp://host/images' is an address of the kind 'ftp'",
+        id="data-by-ftp",
+    ),
+    _line(
+        5, "  root: s3://", "data.root: root 's3://' names no bucket; write s3://BUCKET/PREFIX", id="data-in-no-bucket"
+    ),
+    _line(
+        5,
+        "  root: s3://bucket/../images",
+        "data.root: root 's3://bucket/../images' has a part",
+        id="data-above-a-bucket",
+    ),
     _line(1, "name: {choice: [a, b]}", "name: cannot be searched", id="searched-name"),
     _line(15, "search: {trials: {range: [1, 9]}}", "search.trials: cannot be searched", id="searched-budget"),
     _line(
