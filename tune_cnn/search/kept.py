@@ -190,7 +190,7 @@ def kept_in_storage(
 
 def _finish(run: RunFolder, remote: Remote, pusher: Pusher, seconds: float) -> str:
     """Send what is left, and say in a line if not all has arrived."""
-    why = pusher.close(seconds=seconds)
+    why = pusher.close(seconds=seconds, hurried=seconds == _LAST_SECONDS_INTERRUPTED)
     if not why:
         try:
             write_claim(remote, run.path, at_work=False)

@@ -93,7 +93,7 @@ class Mirror:
         """
         plain, states, links = self._look()
         wanted = set(plain)
-        self._send_changed(plain)
+        self._send_changed(plain, last=last)
         for state in states:
             wanted |= self._send_state(state, last=last)
         for link in links:
@@ -121,8 +121,18 @@ class Mirror:
                 plain[name] = path
         return plain, states, sorted(links, key=lambda link: -len(link.parts))  # models before what names the best one
 
-    def _send_changed(self, files: dict[str, Path]) -> None:
-        side_by_side(lambda name: self._send_file(name, files[name]), files)
+    def _send_changed(self, files: dict[str, Path], *, last: bool) -> None:
+        side_by_side(lambda name: self._send_file(name, files[name]), self._changed(files, last=last))
+
+    def _changed(self, files: dict[str, Path], *, last: bool) -> list[str]:
+        """Name the files that are to be sent now; a log, which changes all the time, is not in every round."""
+        found = []
+        for name, path in files.items():
+            with suppress(FileNotFoundError):
+                if self._sent.get(name) != _stamp(path) and (last or path.suffix != ".log" or self._is_due(name)):
+                    self._due[name] = self._clock() + (0 if self._every_state else SECONDS_BETWEEN_STATES)
+                    found.append(name)
+        return found
 
     def _send_file(self, name: str, path: Path) -> None:
         with suppress(FileNotFoundError):  # it has just been replaced or deleted: the next round sees

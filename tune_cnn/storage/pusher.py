@@ -50,25 +50,26 @@ class Pusher:
         """Let the mirror be changed before its next round: it belongs to the thread."""
         self._asked.append(change)
 
-    def close(self, *, seconds: float) -> str:
+    def close(self, *, seconds: float, hurried: bool = False) -> str:
         """End, and send what is left.
 
         Args:
-            seconds: how long to try. A round that hangs is left behind.
+            seconds: for how long to try again, if the storage is lost.
+            hurried: whether to leave behind what is still on its way then; if not, it is waited for.
 
         Returns:
             Why not all has arrived, in a line; empty if it has.
         """
         until = time.monotonic() + seconds
         self._closing.set()
-        self._thread.join(max(0.1, seconds))
+        self._thread.join(seconds if hurried else None)  # storages end what hangs by themselves
         if self._thread.is_alive():
             return f"the last files were still on their way after {seconds:.0f} seconds"
         if self.broken is not None:
             raise self.broken
         last = _Last(self._mirror, self._asked, until)
         last.start()
-        last.join(max(0.1, until - time.monotonic()) + 1)
+        last.join(max(0.1, until - time.monotonic()) if hurried else None)
         return f"the last files were still on their way after {seconds:.0f} seconds" if last.is_alive() else last.why
 
     def _run(self) -> None:
