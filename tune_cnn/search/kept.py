@@ -9,7 +9,7 @@ from tune_cnn.errors import RunFolderError, StorageError, StoreError
 from tune_cnn.files import write_whole
 from tune_cnn.results.display import place
 from tune_cnn.results.records import RunFolder, TrialFolder
-from tune_cnn.storage.claim import Heartbeat, check_free, mark, mark_of, read_claim, write_claim
+from tune_cnn.storage.claim import Heartbeat, check_free, is_newest, mark, read_claim, write_claim
 from tune_cnn.storage.mirror import Mirror
 from tune_cnn.storage.place import Share, machine_id
 from tune_cnn.storage.pull import everything, is_table, pull
@@ -58,7 +58,7 @@ def brought(run: str | Path, say: Say) -> Path:
     claim = read_claim(remote)
     if claim is None and (folder.exists() or not any(file.name == "study.db" for file in remote.files())):
         return folder
-    if claim is not None and claim.mark == mark_of(folder):
+    if claim is not None and is_newest(folder, claim):
         return folder
     if claim is not None:
         check_free(remote, claim)
@@ -67,6 +67,7 @@ def brought(run: str | Path, say: Say) -> Path:
         folder.rename(aside)
         say(f"{place(folder)}: the search has gone on elsewhere since; put aside as {aside.name}")
     files = pull(remote, folder)
+    mark(folder, after=claim)
     say(f"{remote.url}: {len(files)} files fetched into {place(folder)}")
     return folder
 

@@ -83,6 +83,7 @@ def ray_running(address: str | None, *, insecure: bool = False) -> Iterator[Path
         yield scratch
     finally:
         ray.shutdown()
+        signal.signal(signal.SIGTERM, on_sigterm)  # and takes it away when it goes
         shutil.rmtree(scratch, ignore_errors=True)
 
 

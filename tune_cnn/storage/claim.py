@@ -10,6 +10,7 @@ import socket
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from tune_cnn.errors import RunFolderError
@@ -59,7 +60,9 @@ def write_claim(remote: Remote, folder: Path, *, at_work: bool) -> None:
     Raises:
         StorageError: the storage cannot be written.
     """
-    body = Claim(mark_of(folder) or "", socket.gethostname(), os.getpid(), at_work=at_work, seconds=time.time())
+    body = Claim(
+        str(_read_mark(folder).get("mark", "")), socket.gethostname(), os.getpid(), at_work=at_work, seconds=time.time()
+    )
     remote.write(DRIVER, json.dumps(asdict(body)).encode())
 
 
@@ -90,15 +93,22 @@ def check_free(remote: Remote, claim: Claim) -> None:
         )
 
 
-def mark_of(folder: Path) -> str | None:
-    """Give the mark of a folder; None if it has none."""
+def is_newest(folder: Path, claim: Claim) -> bool:
+    """Whether nobody has worked on a run since it was worked on in a folder, or was fetched into it."""
+    told = _read_mark(folder)
+    return bool(claim.mark) and (told.get("mark") == claim.mark or told.get("after") == [claim.mark, claim.seconds])
+
+
+def mark(folder: Path, *, after: Claim | None = None) -> None:
+    """Give a folder a mark of its own, unless it has one; `after` is what the storage said when it was fetched."""
+    if not _read_mark(folder):
+        heard = [after.mark, after.seconds] if after else None
+        write_whole(folder / _MARK, json.dumps({"mark": uuid4().hex, "after": heard}))
+
+
+def _read_mark(folder: Path) -> dict[str, Any]:
     try:
-        return str(json.loads((folder / _MARK).read_bytes())["mark"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def mark(folder: Path) -> None:
-    """Give a folder a mark of its own, unless it has one."""
-    if mark_of(folder) is None:
-        write_whole(folder / _MARK, json.dumps({"mark": uuid4().hex}))
+        told = json.loads((folder / _MARK).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
