@@ -9,6 +9,7 @@ from moto.s3.models import s3_backends
 
 from tests.conftest import trial_config
 from tests.storage.conftest import S3
+from tests.storage.fetching import inode_of
 from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import open_data
 from tune_cnn.data.resident import open_resident
@@ -71,14 +72,6 @@ def test_a_copy_that_lost_a_file_is_fetched_again(url: str, own_cache: Cache) ->
     lost = next(path for path in folder.rglob("*.*") if path.is_file())
     lost.unlink()
     assert (local_copy(url, own_cache) / lost.relative_to(folder)).is_file()
-
-
-def inode_of(
-    url: str, cache: Cache, start: "multiprocessing.synchronize.Barrier", found: "multiprocessing.Queue[int]"
-) -> None:
-    start.wait()
-    folder = local_copy(url, cache)
-    found.put(min(path.stat().st_ino for path in folder.rglob("*") if path.is_file()))
 
 
 def test_of_two_processes_that_ask_at_once_one_fetches(url: str, own_cache: Cache) -> None:

@@ -88,7 +88,7 @@ def check_whole(folder: TrialFolder, epochs: set[int]) -> None:
 
 
 def test_a_run_comes_back_as_it_was_sent(run: RunFolder, remote: Failing, tmp_path: Path) -> None:
-    session = open_session(made_space(tmp_path), run)
+    session = open_session(made_space(tmp_path, overrides=("search.trials=3",)), run)
     drive(session)
     mirror = Mirror(run.path, remote)
     mirror.send(last=True)

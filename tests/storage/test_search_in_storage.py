@@ -98,6 +98,30 @@ def test_a_search_in_a_storage_finds_what_the_same_one_at_home_finds(
     assert len(in_storage) == 2
 
 
+@pytest.mark.parametrize("command", ["check", "evaluate", "train"])
+def test_commands_take_images_from_the_storage(
+    away: tuple[Machine, str],
+    s3: S3,
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = run_of(*away)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(away[0].folder / "cache"))
+    data = f"{away[1].removesuffix('/runs/small')}/data/few"
+    given, said = {
+        "check": (["check", str(away[0].folder / "small.yaml"), "--data", data], "small.yaml: fine"),
+        "evaluate": (["evaluate", str(run / "best"), "--data", data], "macro_f1"),
+        "train": (
+            ["train", str(run / "trials/0000/config.yaml"), "--out", str(tmp_path / "t")],
+            "in every score of 2 epochs",
+        ),
+    }[command]
+    cli.app(given, standalone_mode=False)
+    assert said in capsys.readouterr().out
+
+
 def test_the_leaderboard_can_be_read_from_anywhere(away: tuple[Machine, str], s3: S3, tmp_path: Path) -> None:
     cli.app(["leaderboard", away[1], "--csv", str(tmp_path / "rows.csv")], standalone_mode=False)
     there, here = pd.read_csv(tmp_path / "rows.csv"), pd.read_csv(run_of(*away) / "leaderboard.csv")

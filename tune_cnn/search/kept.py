@@ -19,7 +19,7 @@ from tune_cnn.urls import is_url, url_fault
 
 Say = Callable[[str], None]
 _LAST_SECONDS = 30.0
-_LAST_SECONDS_INTERRUPTED = 4.0
+_LAST_SECONDS_INTERRUPTED = 3.0
 """Who interrupts a search is promised its end within ten seconds."""
 
 

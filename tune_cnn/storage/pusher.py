@@ -37,7 +37,8 @@ class Pusher:
         self._mirror, self._beat, self._say, self._seconds = mirror, beat, say, seconds_between
         self._asked: deque[Callable[[Mirror], None]] = deque()
         self._closing = threading.Event()
-        self._lost = False
+        self._lost = ""
+        """Why the last round failed; empty while all is well."""
         self.broken: Exception | None = None
         """What ended the thread before its time: an error of the program, not of the storage."""
         self._thread = threading.Thread(target=self._run, name="storage", daemon=True)
@@ -62,6 +63,8 @@ class Pusher:
         """
         until = time.monotonic() + seconds
         self._closing.set()
+        if hurried and self._lost:
+            return self._lost
         self._thread.join(seconds if hurried else None)  # storages end what hangs by themselves
         if self._thread.is_alive():
             return f"the last files were still on their way after {seconds:.0f} seconds"
@@ -93,10 +96,10 @@ class Pusher:
                     f"{_first_line(error)} (kept in {self._mirror.folder} meanwhile, and sent as soon as it can be)"
                 )
                 waited = _SHORTEST_WAIT_SECONDS / 2
-            self._lost = True
+            self._lost = _first_line(error)
             return min(_LONGEST_WAIT_SECONDS, max(_SHORTEST_WAIT_SECONDS, 2 * waited))
         if self._lost:
-            self._lost = False
+            self._lost = ""
             self._say(f"{self._mirror.remote.url} answers again: everything has been sent")
         return self._seconds
 
