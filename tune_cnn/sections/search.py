@@ -57,8 +57,8 @@ class SearchConfig(Section):
     `front`, the trials that no other beats in all of its measures; the first ranks."""
     seed: int = Field(default=0, ge=0)
     sampler: Literal["random", "tpe", "bohb"] = "random"
-    """`tpe` learns from the trials that ended, `bohb` from all that reached the highest rung of ASHA with enough. On the
-    curves that we recorded neither did better than `random`; see docs/decisions/0014-samplers.md."""
+    """`tpe` learns from the trials that ended, `bohb` from all that reached the highest rung of ASHA with enough.
+    Neither did better than `random` on the curves that we recorded; see docs/decisions/0014-samplers.md."""
     random_trials: int = Field(default=10, ge=1)
     """Trials drawn at random before `tpe` or `bohb` begins to learn; of bohb every third one after them is, too."""
     asha: AshaConfig | None = AshaConfig()
