@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tune_cnn.errors import RunFolderError, StorageError, StoreError
-from tune_cnn.files import write_whole
+from tune_cnn.files import sweep, write_whole
 from tune_cnn.results.display import place
 from tune_cnn.results.records import RunFolder, TrialFolder
 from tune_cnn.storage.claim import Heartbeat, check_free, is_newest, mark, read_claim, write_claim
@@ -168,6 +168,7 @@ def kept_in_storage(
         return
     remote = Remote(url)
     run.path.mkdir(parents=True, exist_ok=True)
+    sweep(run.path)
     mark(run.path)
     write_claim(remote, run.path, at_work=True)
     mirror = Mirror(run.path, remote)

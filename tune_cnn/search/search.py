@@ -67,7 +67,8 @@ def search(
         StoreError: a disk, study.db or the cluster failed; nothing that was finished is lost.
     """
     with driver_lock(places.run), kept_in_storage(places.run, places.storage, screen.note) as kept:
-        sweep(places.run.path)
+        if kept is None:  # else it has been done before something was written there
+            sweep(places.run.path)
         default = space.config(
             space.tree_of(space.defaults()).tree, seed=space.search.seed, cpu_threads=1, weights_file=None
         )
