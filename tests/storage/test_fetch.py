@@ -2,6 +2,7 @@
 
 import multiprocessing
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def test_of_two_processes_that_ask_at_once_one_fetches(url: str, own_cache: Cach
     both = [context.Process(target=inode_of, args=(url, own_cache, start, found)) for _ in range(2)]
     for one in both:
         one.start()
-    inodes = {found.get(timeout=100) for _ in both}
+    inodes = {found.get(timeout=30) for _ in both}
     for one in both:
         one.join()
     assert len(inodes) == 1  # what the second one fetched would be other files
@@ -189,6 +190,12 @@ def test_an_address_without_images_is_one_clear_line(
     assert said in str(refused.value)
     assert "hushhush" not in str(refused.value)
     assert len(refused.value.faults) == 1
+
+
+@pytest.mark.skipif(find_spec("gcsfs") is not None, reason="it is installed")
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(own_cache: Cache) -> None:
+    with pytest.raises(StorageError, match=r"^gs://: needs the package gcsfs, .* pip install 'tune-cnn\[gs\]'$"):
+        local_copy("gs://bucket/photos", own_cache)
 
 
 def test_a_forbidden_storage_is_one_clear_line(s3: S3, url: str, own_cache: Cache) -> None:
