@@ -22,6 +22,7 @@ from tune_cnn import cli
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
 from tune_cnn.models.saved import load_model
+from tune_cnn.search.sealed import sealed
 from tune_cnn.space.schema import read_space
 from tune_cnn.yaml_files import load_model as load_config
 from tune_cnn.yaml_files import read_yaml
@@ -232,7 +233,8 @@ def test_runs_on_different_images_are_never_ranked_together_silently(run: Path, 
     other = tmp_path / "other"
     shutil.copytree(run, other, symlinks=True)
     with sqlite3.connect(other / "study.db") as db:
-        db.execute("""UPDATE trial_user_attributes SET value_json = '"otherdata"' WHERE key = 'data'""")
+        other_data = json.dumps(sealed("data", "otherdata"))
+        db.execute("UPDATE trial_user_attributes SET value_json = ? WHERE key = 'data'", (other_data,))
     out = within("leaderboard", run, other)
     assert "each group is ranked by itself" in out
 

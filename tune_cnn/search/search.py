@@ -23,6 +23,7 @@ from tune_cnn.files import sweep
 from tune_cnn.machine import collector_asleep, usable_cpus
 from tune_cnn.results.display import place
 from tune_cnn.results.records import RunFolder
+from tune_cnn.results.run_links import refuse_links_out
 from tune_cnn.results.tables import write_csv
 from tune_cnn.search import runner
 from tune_cnn.search.check import check_folds, doubts
@@ -63,6 +64,7 @@ def search(
         SearchError: no trial gave a result, or too many failed for one cause.
         StoreError: a disk, study.db or the cluster failed; nothing that was finished is lost.
     """
+    refuse_links_out(places.run.path)
     with driver_lock(places.run):
         sweep(places.run.path)
         default = space.config(
