@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tests.chaos import points
+from tests.chaos.cluster import kill_workers, lose_nodes
 from tests.chaos.crowd import crowd
 from tests.chaos.damage import Damaged
 from tests.chaos.ground import KINDS, ONE_BY_ONE, Ground
@@ -78,11 +79,25 @@ def crowds(asked: argparse.Namespace, ground: Ground, folder: Path) -> tuple[str
     return "5 times 20 drivers at once on one folder", faults
 
 
+def worker_kills(asked: argparse.Namespace, ground: Ground, folder: Path) -> tuple[str, Sequence[str]]:
+    """Kill workers of real Ray."""
+    found = kill_workers(ground, folder, seed=asked.seed, kills=asked.workers)
+    return f"{found.struck} workers killed in {found.searches} searches", found.faults
+
+
+def node_losses(asked: argparse.Namespace, ground: Ground, folder: Path) -> tuple[str, Sequence[str]]:
+    """Take away nodes of a cluster of real Ray."""
+    found = lose_nodes(ground, folder, seed=asked.seed, losses=asked.nodes)
+    return f"{found.struck} nodes lost in {found.searches} searches", found.faults
+
+
 PARTS: Mapping[str, Part] = {
     "kills": driver_kills,
     "points": every_point,
     "damage": damaged_files,
     "crowd": crowds,
+    "workers": worker_kills,
+    "nodes": node_losses,
 }
 
 
@@ -98,6 +113,8 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="all of them by default")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--kills", type=int, default=210, help="of drivers")
+    parser.add_argument("--workers", type=int, default=32, help="workers of real Ray to kill")
+    parser.add_argument("--nodes", type=int, default=11, help="nodes of real Ray to lose")
     parser.add_argument("--points", type=int, help="so many of the faults at write points; all by default")
     parser.add_argument("--flips", type=int, default=4, help="bits turned over per file")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
