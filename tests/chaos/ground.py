@@ -8,20 +8,19 @@ from tests.data.pictures import jpeg, put, seed_of
 SPACE = """\
 name: chaos
 data: {kind: folders, root: images, splits: {train: train, val: val, test: test}}
-image: {px: 8}
+image: {px: 16}
 model:
   backbone: {kind: custom, layers: [{conv: 2, pool: 2}, {conv: 2}]}
   weights: none
-  freeze: {depth: {choice: [0.0, 0.5]}}
   head: {dropout: {range: [0.0, 0.5]}}
 training:
   epochs: 5
-  batch_size: 4
+  batch_size: {choice: [4, 8]}
   optimizer: {kind: adam, lr: {range: [1e-5, 1e-1], log: true}}
   schedule: {kind: constant}
 augment: none
 search:
-  {trials: 7, seed: 3, random_trials: 3, keep: 2, asha: {grace_epochs: 1, reduction: 3}, finals: {top: 1, repeats: 1}}
+  {trials: 7, seed: 3, random_trials: 3, keep: 2, asha: {grace_epochs: 2, reduction: 3}, finals: {top: 2, repeats: 1}}
 """
 
 

@@ -21,7 +21,7 @@ from tune_cnn.search.mismatch import mismatch
 from tune_cnn.search.session import Event, Live
 from tune_cnn.search.study import Study
 from tune_cnn.sections.search import FinalsConfig
-from tune_cnn.yaml_files import load_model, write_yaml
+from tune_cnn.yaml_files import write_yaml
 
 
 @dataclass(frozen=True)
@@ -178,4 +178,4 @@ class FinalsSession:
         return f", {clock_text(self._forecast.finals_seconds_left(waiting, running))} left"
 
     def _asked(self, heat: Heat) -> TrialConfig:
-        return load_model(self.run.trial(heat.trial).config, TrialConfig)
+        return self._jobs.asked(heat.trial, self._study)

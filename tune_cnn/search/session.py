@@ -26,12 +26,12 @@ from tune_cnn.search.shelf import Shelf
 from tune_cnn.search.study import Study
 from tune_cnn.space.nodes import Drawn
 from tune_cnn.space.schema import Space
-from tune_cnn.yaml_files import load_model, write_yaml
+from tune_cnn.yaml_files import write_yaml
 
 # Tables are rewritten while the search runs, but never for more than this share of its time.
 _TABLE_TIME_SHARE = 0.05
 _SECONDS_BETWEEN_NOTES = 10.0
-# Trials of earlier drivers that a forecast begins with: their configs are files, and reading these takes time.
+# Trials of earlier drivers that a forecast begins with: making their configs takes time.
 _MOST_RECALLED = 30
 
 
@@ -318,7 +318,7 @@ class SearchSession:
         self.budget.reserve(finals_seconds(config, records, self._config_of, self._most_at_once))
 
     def _config_of(self, number: int) -> TrialConfig:
-        return load_model(self.run.trial(number).config, TrialConfig)
+        return self.jobs.asked(number, self._study)
 
     def _note_seconds(self, *, force: bool) -> None:
         """Keep the time that is spent, so that a kill forgets little of it."""
