@@ -67,10 +67,23 @@ def extend_run(run: RunFolder, before: RunFacts, space: Space) -> str:
         StoreError: study.db cannot be read or written.
         OSError: the disk is full; the run is what it was.
     """
+    held = prepare_extension(run, before, space)
+    number = _spaces_before(run) + 1
+    finish_extension(run)
+    return _told(run, held, number)
+
+
+def prepare_extension(run: RunFolder, before: RunFacts, space: Space) -> list[bool]:
+    """Write aside what the run will consist of; once this is through, it is a run of the other space.
+
+    Returns:
+        For each trial, whether it lies in that.
+
+    Raises: as `extend_run`.
+    """
     from tune_cnn.search.study_copy import copy_study
 
     finder = _Finder(run, _own_space(run), space)
-    number = _spaces_before(run) + 1
     with new_folder(run.extending) as part:
         aside = RunFolder(part)
         held = copy_study(run.study, aside.study, space, finder.place)
@@ -79,11 +92,10 @@ def extend_run(run: RunFolder, before: RunFacts, space: Space) -> str:
                 f"--trials {space.search.trials}: {run.path} has {len(held)} trials already, and --trials says how "
                 f"many it has in the end; write --trials {len(held) + 1} or more"
             )
-        write_yaml(aside.earlier_space(number), read_yaml(run.space).tree, durable=False)
+        write_yaml(aside.earlier_space(_spaces_before(run) + 1), read_yaml(run.space).tree, durable=False)
         write_yaml(aside.space, space.canonical(), durable=False)
         write_facts(aside, before.model_copy(update={"space_digest": space.digest()}))
-    finish_extension(run)
-    return _told(run, held, number)
+    return held
 
 
 def finish_extension(run: RunFolder) -> None:

@@ -98,7 +98,7 @@ def search(
             on_event=screen.event,
         )
         screen.lines(
-            _header(space, default, data, weights={" ".join(pair): found.source for pair, found in weights.items()})
+            header(space, default, data, weights={" ".join(pair): found.source for pair, found in weights.items()})
         )
         audit = audit_data(data)
         write_csv(places.run.audit, FINDING_COLUMNS, (finding.row() for finding in audit.findings))
@@ -275,7 +275,8 @@ def _tell_if_short(session: SearchSession, screen: Screen) -> None:
         )
 
 
-def _header(space: Space, default: TrialConfig, data: ImageData, *, weights: Mapping[str, str]) -> dict[str, str]:
+def header(space: Space, default: TrialConfig, data: ImageData, *, weights: Mapping[str, str]) -> dict[str, str]:
+    """Say what a search is about to do; `weights` tells where those of each backbone come from."""
     search = space.search
     sizes = ", ".join(f"{len(split.labels)} {name}" for name, split in data.splits.items())
     asha = f"ASHA, {search.asha.grace_epochs} epochs' grace, best 1/{search.asha.reduction}" if search.asha else "none"
