@@ -38,7 +38,7 @@ class Interrupts:
         try:
             yield
         finally:
-            for number in numbers:
+            for number in numbers if not self.exit_code else ():  # else the process is about to end, and is to do so
                 signal.signal(number, before[number])
 
     def _end(self, number: int, _frame: object) -> None:

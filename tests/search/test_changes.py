@@ -43,7 +43,7 @@ def facts(**changed: Any) -> RunFacts:
         pytest.param({"training__epochs": 8}, ["training.epochs: 20 then, 8 now"], id="value"),
         pytest.param(
             {"training__epochs": {"range": [5, 8]}},
-            ["training.epochs: 20 then, {range: [5, 8], default: 6} now"],
+            ["training.epochs: 20 then, {range: [5, 8], default: 7} now"],
             id="searched",
         ),
         pytest.param(

@@ -143,23 +143,24 @@ def _claim(run: RunFolder, space: Space, data: ImageData, call: Call, asked: Ask
     Raises:
         RunFolderError: the folder holds another search, or one that has lost its study.
     """
-    seen = {"images": image_counts(data), "classes": data.classes}
+    images, classes = image_counts(data), data.classes
     before = read_facts(run) if run.run.exists() else None
     if before is None:
         facts = RunFacts(
             **dict(call),
-            **seen,
             space_digest=space.digest(),
             data=data.fingerprint,
             seed=space.search.seed,
             format=FORMAT,
+            images=images,
+            classes=classes,
         )
     else:
         if changed := check_versions(run, before, call.versions):
             screen.note(changed)
         check_images(run, before, data)
         _check_space(run, before, space, asked, screen)
-        known = {"space_digest": space.digest(), "format": FORMAT, **seen}
+        known = {"space_digest": space.digest(), "format": FORMAT, "images": images, "classes": classes}
         facts = before.model_copy(update={"continued": (*before.continued, call), **known})
     if run.trial(0).path.exists() and (not run.study.exists() or is_half_made(run.study)):
         raise RunFolderError(

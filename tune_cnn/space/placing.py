@@ -31,11 +31,17 @@ def place_in(space: Space, config: TrialConfig, known: Mapping[str, Scalar]) -> 
     """
     body = _compared(config)
     searched = {node.parameter.key: node for node in _searched(space.root)}
+    # A label may mean another thing by now: then what the configuration holds decides alone.
+    return next((found for hints in (known, {}) if (found := _placed(space, searched, body, hints))), None)
 
+
+def _placed(
+    space: Space, searched: Mapping[str, Searched], body: Mapping[str, Any], hints: Mapping[str, Scalar]
+) -> Drawn | None:
     def value_of(parameter: Parameter) -> Scalar:
-        value = known.get(parameter.key)
-        if parameter.key in known and _holds(parameter, value):
-            return value
+        hint = hints.get(parameter.key)
+        if parameter.key in hints and _holds(parameter, hint):
+            return hint
         return _value_in(searched[parameter.key], _at(body, parameter.name))
 
     try:
