@@ -182,9 +182,9 @@ def install(fault: Fault) -> None:
     """Put faults in the place of the functions that write, for the rest of this process."""
     points = Points(fault)
     functions = _Functions(points)
-    builtins.open = io.open = functions.open  # type: ignore[assignment]
+    builtins.open = io.open = functions.open
     shutil._USE_CP_SENDFILE = False  # type: ignore[attr-defined]  # else files are copied past `write`
-    os.open, os.fsync = functions.os_open, functions.fsync
+    os.open, os.fsync = functions.os_open, functions.fsync  # type: ignore[assignment]
     os.rename, os.replace = functions.renaming(_Real.rename), functions.renaming(_Real.replace)
     os.symlink = functions.naming("symlink", _Real.symlink, 1)
     os.mkdir, os.unlink = functions.naming("mkdir", _Real.mkdir, 0), functions.naming("unlink", _Real.unlink, 0)

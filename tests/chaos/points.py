@@ -8,7 +8,7 @@ from pathlib import Path
 from shutil import rmtree
 
 from tests.chaos.failpoints import CAN_FAIL, DISK_FAULTS, NOWHERE, Fault, FaultKind
-from tests.chaos.ground import ONE_BY_ONE, Ground, Kind
+from tests.chaos.ground import Ground, Kind
 from tests.chaos.kills import undisturbed
 from tests.chaos.outcome import Tables, complaint, doubled, finished, lost_or_changed
 from tests.chaos.processes import Order, run
@@ -51,8 +51,8 @@ class Points:
         path.path.parent.mkdir()
         fault = Fault(struck.at, struck.kind, path.path)
         code, said = run(self._order(path, fault))
-        if fault := self._wrong(struck, path, code, said):
-            return f"point {struck.at} ({struck.name}), {struck.kind}: {fault}"
+        if wrong := self._wrong(struck, path, code, said):
+            return f"point {struck.at} ({struck.name}), {struck.kind}: {wrong}"
         rmtree(path.path.parent)
         return ""
 
@@ -81,4 +81,4 @@ class Points:
         resumes = fault is None and path.run.exists() and path.space.exists()
         command = self._ground.resume(path.path) if resumes else self._ground.search(path.path, SMALL)
         out = path.path.with_suffix(".out")
-        return Order(command, out, out.with_suffix(".trained"), ONE_BY_ONE.slots, fault, self._sabotage)
+        return Order(command, out, out.with_suffix(".trained"), fault=fault, sabotage=self._sabotage)

@@ -13,7 +13,7 @@ from tune_cnn.training import checkpoint
 
 def without_sync() -> None:
     """Nothing is ever synced."""
-    files.sync = lambda _path: None
+    _put("sync", lambda _path: None, files)
 
 
 def without_rename() -> None:
@@ -25,13 +25,12 @@ def without_rename() -> None:
         if durable:
             files.sync(path)
 
-    for module in (files, checkpoint, run_facts, tables):
-        module.write_whole = write_in_place  # type: ignore[attr-defined]
+    _put("write_whole", write_in_place, files, checkpoint, run_facts, tables)
 
 
 def without_digest() -> None:
     """Tensors are taken as they are."""
-    checkpoint.read_sound = best_model.read_sound = Path.read_bytes  # type: ignore[attr-defined]
+    _put("read_sound", Path.read_bytes, best_model, checkpoint)
 
 
 def without_lock() -> None:
@@ -42,12 +41,12 @@ def without_lock() -> None:
         run.path.mkdir(parents=True, exist_ok=True)
         yield
 
-    search.driver_lock = unlocked  # type: ignore[assignment]
+    _put("driver_lock", unlocked, search)
 
 
 def without_seals() -> None:
     """What stands in study.db is taken as it is."""
-    study.opened = lambda _place, kept: kept["value"]  # type: ignore[attr-defined]
+    _put("opened", lambda _place, kept: kept["value"], study)
 
 
 SABOTAGE: dict[str, Callable[[], None]] = {
@@ -57,3 +56,10 @@ SABOTAGE: dict[str, Callable[[], None]] = {
     "lock": without_lock,
     "seals": without_seals,
 }
+
+
+def _put(name: str, stand_in: Callable[..., Any], *modules: Any) -> None:
+    for module in modules:
+        if not hasattr(module, name):
+            raise AttributeError(f"{module.__name__} has no {name} any more: the sabotage would do nothing")
+        setattr(module, name, stand_in)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.full_disk import full_disk
 from tests.search.driving import (
     WEIGHTS,
     drive,
@@ -247,6 +248,22 @@ def test_a_study_that_breaks_in_mid_search_is_an_error_of_the_store(run: RunFold
         db.execute("DROP TABLE trial_user_attributes")
     with pytest.raises(StoreError, match=r"study\.db: cannot be read or written: OperationalError: no such table"):
         session.on_epoch(job.number, epoch_of(2, 0.5), facts_of(job), None)
+
+
+def test_a_full_disk_ends_the_search_and_costs_no_more_than_the_epoch_that_found_it_full(run: RunFolder) -> None:
+    session = opened(run, *NO_ASHA)
+    finish(session, start(session), 0.3)
+    job = start(session)
+    go_on(session, job, 1, 0.4)
+    with full_disk(), pytest.raises(StoreError, match=r"study\.db: cannot be read or written"):
+        session.on_epoch(job.number, epoch_of(2, 0.5), facts_of(job), None)
+    again = opened(run, *NO_ASHA)
+    assert [(record.state, len(record.epochs)) for record in again.records.values()] == [
+        ("complete", 2),
+        ("running", 1),
+    ]
+    finish(again, start(again), 0.5)
+    assert [record.trial for record in again.kept()] == [1, 0]
 
 
 def test_a_copied_run_folder_goes_on_elsewhere(run: RunFolder) -> None:

@@ -12,16 +12,15 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import optuna
 from optuna.storages import RDBStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from tune_cnn.errors import RunFolderError, StoreError
-from tune_cnn.files import replaced
 from tune_cnn.results.records import EpochRecord, State, TrialFacts, TrialRecord
 from tune_cnn.search.history import History
 from tune_cnn.search.sampler import distributions, propose
 from tune_cnn.search.sealed import BrokenSealError, opened, sealed
+from tune_cnn.search.study_file import NAME, check_pages, is_half_made, make_study, root_of
 from tune_cnn.sections.search import SearchConfig
 from tune_cnn.space.schema import Drawn, Space
 
@@ -32,9 +31,10 @@ _STATES: dict[TrialState, State] = {
     TrialState.RUNNING: "running",
 }
 _OPTUNAS = {ours: optunas for optunas, ours in _STATES.items()}
-_NAME, _EPOCH, _TEST, _SECONDS, _STOP, _FINAL = "search", "epoch", "test", "seconds", "stop", "final"
-_DRAWN = "drawn"
+_EPOCH, _TEST, _SECONDS, _STOP, _FINAL = "epoch", "test", "seconds", "stop", "final"
 _ESTIMATE = "estimate"
+OUTSIDE, VALUES, DRAWN = "outside", "values", "drawn"
+"""The names of some attributes of trials; what was drawn stands there by the parameters' keys."""
 _RESERVED, _FINAL_EPOCH, _FINALS_BEGUN = "reserved_seconds", "final_epoch", "finals_begun"
 
 Arguments = ParamSpec("Arguments")
@@ -51,7 +51,7 @@ def _stored(
         try:
             return method(self, *args, **kwargs)
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-            raise StoreError(f"{self.path}: cannot be read or written: {_root_of(error)}") from error
+            raise StoreError(f"{self.path}: cannot be read or written: {root_of(error)}") from error
         except BrokenSealError as error:
             raise RunFolderError(
                 f"{self.path}: damaged, or of another version of tune-cnn: {error} is not as it was written; bring it "
@@ -67,7 +67,7 @@ class Study:
     def __init__(self, storage: RDBStorage, search: SearchConfig) -> None:
         self._storage = storage
         self._search = search
-        self._study_id = storage.get_study_id_from_name(_NAME)
+        self._study_id = storage.get_study_id_from_name(NAME)
         self._history = History(search)
         self._is_read = False  # whether the history has heard of all trials in the file, and is told of what happens
         self._trial_ids: dict[int, int] = {}
@@ -81,8 +81,8 @@ class Study:
             RunFolderError: the file is not a study.
             StoreError: the disk is full or cannot be written; no study was begun.
         """
-        if not db.exists():
-            _make(db)
+        if not db.exists() or is_half_made(db):
+            make_study(db)
         return cls.read(db, search)
 
     @classmethod
@@ -96,29 +96,18 @@ class Study:
             raise RunFolderError(
                 f"{db}: no such file; give a run folder that `tune-cnn search` wrote, it holds study.db"
             )
+        check_pages(db)
         try:
-            study = cls(RDBStorage(f"sqlite:///{db}"), search)
-            study._check_pages()
+            return cls(RDBStorage(f"sqlite:///{db}"), search)
         except (KeyError, RuntimeError, optuna.exceptions.OptunaError, SQLAlchemyError) as error:
             raise RunFolderError(f"{db}: not a study of tune-cnn, or a damaged one ({type(error).__name__})") from error
-        return study
-
-    def _check_pages(self) -> None:
-        """Let SQLite look through the whole file: it has no digests, but its tables and indices say much twice.
-
-        Raises:
-            RunFolderError: they do not agree.
-        """
-        with self._storage.engine.connect() as connection:
-            found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
-            stray = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
-        if found != "ok" or stray is not None:
-            why = found if stray is None else f"a row of {stray[0]} belongs to nothing"
-            raise RunFolderError(f"{self.path}: damaged ({' '.join(str(why).split())}); bring it back from a copy")
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
         """Commit all that is written within the block together: one wait for the disk in place of many.
+
+        Whatever is raised within the block undoes all of it. What was learned of trials is then read again from the
+        file before it is used.
 
         Raises:
             StoreError: the disk or the file failed; nothing of it was written.
@@ -134,7 +123,21 @@ class Study:
                 finally:
                     sessions.remove()
         except SQLAlchemyError as error:
-            raise StoreError(f"{self.path}: cannot be read or written: {_root_of(error)}") from error
+            self._forget()
+            raise StoreError(f"{self.path}: cannot be read or written: {root_of(error)}") from error
+        except BaseException:
+            self._forget()
+            raise
+
+    @property
+    def storage(self) -> RDBStorage:
+        """Optuna's own door to the file, for who copies it."""
+        return self._storage
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
 
     @_stored
     def ask(self, space: Space) -> tuple[int, Drawn]:
@@ -144,7 +147,7 @@ class Study:
         drawn = propose(space, self._search, self._history)
         domains = distributions([one for one in space.parameters if one.key in drawn.values])
         number = len(self._history)
-        kept = {_DRAWN: sealed(_DRAWN, dict(drawn.values))}
+        kept = {DRAWN: sealed(DRAWN, dict(drawn.values))}
         trial = create_trial(state=TrialState.RUNNING, params=drawn.values, distributions=domains, user_attrs=kept)
         self._trial_ids[number] = self._storage.create_new_trial(self._study_id, template_trial=trial)
         self._history.begin(number, drawn.values)
@@ -157,7 +160,7 @@ class Study:
         Raises:
             SpaceFileError: they belong to another space.
         """
-        return space.tree_of(_attributes(self._storage.get_trial(self._trial_id(number)))[_DRAWN])
+        return space.tree_of(attributes_of(self._storage.get_trial(self._trial_id(number)))[DRAWN])
 
     @_stored
     def note(self, number: int, /, **attributes: Any) -> None:
@@ -276,7 +279,7 @@ class Study:
             raise BrokenSealError(f"a trial ({type(error).__name__})") from error
         if [trial.number for trial in trials] != [*range(len(trials))]:
             raise BrokenSealError("the count of trials")
-        known = [(trial, _attributes(trial)) for trial in trials]
+        known = [(trial, attributes_of(trial)) for trial in trials]
         if not self._is_read:
             for trial, attributes in known:
                 _replay(trial, attributes, self._history)
@@ -290,6 +293,11 @@ class Study:
     def _keep_of_search(self, name: str, value: Any) -> None:
         """Keep something of the search as a whole."""
         self._storage.set_study_user_attr(self._study_id, name, sealed(name, value))
+
+    def _forget(self) -> None:
+        """Take nothing in memory for what stands in the file."""
+        self._history, self._is_read = History(self._search), False
+        self._trial_ids.clear()
 
     def _user_attributes(self) -> dict[str, Any]:
         """Read what was kept of the search as a whole."""
@@ -306,47 +314,29 @@ class Study:
         return self._trial_ids[number]
 
 
-def _make(db: Path) -> None:
-    """Make an empty study. It appears whole: a kill meanwhile leaves none."""
-    with replaced(db) as part:
-        try:
-            storage = RDBStorage(f"sqlite:///{part}")
-            try:
-                storage.create_new_study([StudyDirection.MAXIMIZE], _NAME)
-            finally:
-                storage.remove_session()
-                storage.engine.dispose()
-        except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-            raise StoreError(f"{db}: cannot be made: {_root_of(error)}") from error
-
-
-def _attributes(trial: FrozenTrial) -> dict[str, Any]:
+def attributes_of(trial: FrozenTrial) -> dict[str, Any]:
     """Give what was kept of a trial.
 
     Raises:
         BrokenSealError: some of it is no longer what was kept, or a trial has lost what it was begun with.
     """
     kept = {name: opened(name, value) for name, value in trial.user_attrs.items()}
-    if _DRAWN not in kept:
+    if DRAWN not in kept and not kept.get(OUTSIDE):
         raise BrokenSealError(f"trial {trial.number}")
     return kept
 
 
 def _replay(trial: FrozenTrial, attributes: Mapping[str, Any], history: History) -> None:
     """Tell a history of a trial what it would have heard of it."""
-    history.begin(trial.number, attributes[_DRAWN])
+    if attributes.get(OUTSIDE):
+        history.skip()
+        return
+    history.begin(trial.number, attributes[DRAWN])
     for name in sorted(attributes):
         if name.startswith(f"{_EPOCH}:"):
             history.report(trial.number, attributes[name]["epoch"], attributes[name]["score"])
     if trial.state != TrialState.RUNNING:
         history.finish(trial.number, _STATES[trial.state])
-
-
-def _root_of(error: BaseException) -> str:
-    """Give the database's own words, without the statement and the parameters around them."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _record(trial: FrozenTrial, attributes: Mapping[str, Any], test: Mapping[str, float]) -> TrialRecord:
@@ -360,11 +350,12 @@ def _record(trial: FrozenTrial, attributes: Mapping[str, Any], test: Mapping[str
         trial=trial.number,
         state=_STATES[trial.state],
         seed=attributes.get("seed", 0),
-        values=attributes.get("values", {}),
+        values=attributes.get(VALUES, {}),
         epochs=tuple(EpochRecord.from_json(epoch) for epoch in epochs),
         facts=TrialFacts(**attributes["facts"]) if "facts" in attributes else None,
         peak_memory_mb=attributes.get("peak_memory_mb"),
         reason=reason,
         data=attributes.get("data", ""),
         test=test,
+        outside=bool(attributes.get(OUTSIDE)),
     )
