@@ -98,7 +98,7 @@ def run(order: Order, seconds: float = HANGS_SECONDS) -> tuple[int, str]:
 
 def obey(order: Order) -> None:
     """Run a command line in this process, which is there for nothing else."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # until the command line puts its own handler in place
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)  # until the command line puts its own handler in place
     signal.signal(signal.SIGINT, signal.default_int_handler)
     part = order.out.with_suffix(".part")
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
@@ -114,11 +114,11 @@ def obey(order: Order) -> None:
         stub_trial.EPOCH_SECONDS: str(order.epoch_seconds),
         "COLUMNS": "400",
     }
-    session._TABLE_TIME_SHARE = 1e9  # tables are written whenever they may be: points come in the same order each time
     executor.install(order.slots)
     if order.sabotage:
         SABOTAGE[order.sabotage]()
     if order.fault:
+        session._TABLE_TIME_SHARE, session._SECONDS_BETWEEN_WRITES = 1e9, 0.0  # points come in the same order each time
         failpoints.install(order.fault)
     sys.argv = ["tune-cnn", *order.arguments]
     part.rename(order.out)
