@@ -55,7 +55,7 @@ def every_point(asked: argparse.Namespace, ground: Ground, folder: Path) -> tupl
         struck if asked.points is None else random.Random(asked.seed).sample(struck, min(asked.points, len(struck)))
     )
     faults = _each(asked.jobs, search.strike, chosen)
-    return f"{len(chosen)} of {len(struck)} faults at {len(search.names)} points", faults
+    return f"{len(chosen)} faults, of {len(struck)}, on all ways to the {len(search.names)} points", faults
 
 
 def damaged_files(asked: argparse.Namespace, ground: Ground, folder: Path) -> tuple[str, Sequence[str]]:

@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ CAN_FAIL = ("write", "open", "sync", "rename", "mkdir", "symlink", "commit")
 _TAKES_ROOM = ("write", "open", "mkdir", "symlink", "commit")
 _ERRNO = {"full": errno.ENOSPC, "broken": errno.EIO}
 _WRITING = set("wxa+")
+_PACKAGE = "/tune_cnn/"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Fault:
     kind: FaultKind
     below: Path
     names: Path | None = None
-    """Where to write the names of all points, one a line."""
+    """Where to write the names of all points, one a line: what, of which file, at which lines of the package."""
 
 
 class _Real:
@@ -75,7 +77,7 @@ class Points:
         number, fault = self._count, self._fault
         self._count += 1
         if fault.names is not None:
-            _note(fault.names, f"{what} {path}")
+            _note(fault.names, f"{what} {path} {_site()}")
         stays_full = fault.kind == "full" and number > fault.at != NOWHERE and what in _TAKES_ROOM
         if number != fault.at and not stays_full:
             return
@@ -91,6 +93,17 @@ def _refusal(code: int, what: str, path: object) -> Exception:
         refused = sqlite3.OperationalError("database or disk is full" if code == errno.ENOSPC else "disk I/O error")
         return sqlalchemy.exc.OperationalError("COMMIT", None, refused)
     return OSError(code, os.strerror(code), str(path))
+
+
+def _site() -> str:
+    """Where in the package the process is: every line on the way."""
+    lines, frame = [], sys._getframe()
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if _PACKAGE in file:
+            lines.append(f"{file.rpartition(_PACKAGE)[2]}:{frame.f_lineno}")
+        frame = frame.f_back  # type: ignore[assignment]
+    return "<".join(lines)
 
 
 def _note(file: Path, line: str) -> None:

@@ -14,7 +14,13 @@ from tests.chaos.outcome import Tables, complaint, doubled, finished, lost_or_ch
 from tests.chaos.processes import Order, run
 from tune_cnn.results.records import RunFolder
 
-SMALL = Kind("small", ("search.trials=3", "training.epochs=3", "search.random_trials=2", "search.keep=1"))
+SMALL = Kind(
+    "small", ("search.trials=2", "training.epochs=3", "search.random_trials=2", "search.keep=1", "search.finals.top=1")
+)
+_ALL = (*CAN_FAIL, "unlink")
+_CHANGES = ("write", "rename", "commit")
+_MATTERS = {"kill": _ALL, "full": CAN_FAIL, "broken": CAN_FAIL, "power": _CHANGES, "power-names": _CHANGES}
+_LINES = 6
 KINDS: tuple[FaultKind, ...] = ("kill", "full", "broken", "power", "power-names")
 
 
@@ -24,7 +30,8 @@ class Struck:
 
     at: int
     kind: FaultKind
-    name: str
+    what: str
+    file: str
 
 
 class Points:
@@ -36,13 +43,21 @@ class Points:
         self._whole = undisturbed(ground, SMALL, folder)
         self.names = self._listed()
 
-    def all(self, kinds: Sequence[FaultKind] = KINDS) -> list[Struck]:
-        """Every point with everything that can happen there: only what takes room or waits for the disk can fail."""
+    def all(self, kinds: Sequence[FaultKind] = KINDS, *, every_time: bool = False) -> list[Struck]:
+        """Every way through the package to a point, with everything that can happen there.
+
+        Only what takes room or waits for the disk can fail; what a power cut leaves changes only with what is written,
+        renamed or committed.
+
+        Args:
+            kinds: of faults.
+            every_time: whether each way is struck whenever it is gone, not the first time alone.
+        """
+        firsts = {way: number for number, way in reversed([*enumerate(map(_way, self.names))])}
+        chosen = range(len(self.names)) if every_time else sorted(firsts.values())
+        named = ((number, *_what_and_file(self.names[number])) for number in chosen)
         return [
-            Struck(number, kind, name)
-            for number, name in enumerate(self.names)
-            for kind in kinds
-            if kind not in DISK_FAULTS or name.split()[0] in CAN_FAIL
+            Struck(number, kind, what, file) for number, what, file in named for kind in kinds if what in _MATTERS[kind]
         ]
 
     def strike(self, struck: Struck) -> str:
@@ -52,7 +67,7 @@ class Points:
         fault = Fault(struck.at, struck.kind, path.path)
         code, said = run(self._order(path, fault))
         if wrong := self._wrong(struck, path, code, said):
-            return f"point {struck.at} ({struck.name}), {struck.kind}: {wrong}"
+            return f"point {struck.at} ({struck.what} {struck.file}), {struck.kind}: {wrong}"
         rmtree(path.path.parent)
         return ""
 
@@ -82,3 +97,13 @@ class Points:
         command = self._ground.resume(path.path) if resumes else self._ground.search(path.path, SMALL)
         out = path.path.with_suffix(".out")
         return Order(command, out, out.with_suffix(".trained"), fault=fault, sabotage=self._sabotage)
+
+
+def _what_and_file(name: str) -> tuple[str, str]:
+    what, _, rest = name.partition(" ")
+    return what, rest.rpartition(" ")[0]
+
+
+def _way(name: str) -> tuple[str, ...]:
+    """What is done, and the innermost lines of the package on the way to it."""
+    return (name.partition(" ")[0], *name.rpartition(" ")[2].split("<")[:_LINES])

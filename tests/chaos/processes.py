@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import torch
+
 from tests.chaos import executor, failpoints, stub_trial
 from tests.chaos.failpoints import Fault
 from tests.chaos.sabotage import SABOTAGE
@@ -114,6 +116,7 @@ def obey(order: Order) -> None:
         stub_trial.EPOCH_SECONDS: str(order.epoch_seconds),
         "COLUMNS": "400",
     }
+    torch.set_num_threads(1)  # other processes run beside this one
     executor.install(order.slots)
     if order.sabotage:
         SABOTAGE[order.sabotage]()

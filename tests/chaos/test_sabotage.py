@@ -40,7 +40,7 @@ def test_faults_at_writes_are_noticed(
     sabotage: str, kinds: tuple[FaultKind, ...], whats: tuple[str, ...], ground: Ground, tmp_path: Path
 ) -> None:
     points = Points(ground, tmp_path / "points", sabotage=sabotage)
-    struck = [one for one in points.all(kinds) if one.name.split()[0] in whats]
+    struck = [one for one in points.all(kinds) if one.what in whats]
     random.Random(_SEED).shuffle(struck)
     assert first_fault(points.strike, struck)
 
