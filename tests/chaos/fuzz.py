@@ -5,11 +5,13 @@ are raised on purpose, which the command line shows as a message. Hypothesis shr
 """
 
 import argparse
+import logging
 import random
 import sys
 import tempfile
 import time
 import traceback
+from itertools import count
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, seed, settings
@@ -28,29 +30,36 @@ MUTATIONS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 6), _ADDED), min_
 
 
 def fuzz(target: Target, folder: Path, *, seconds: float, first_seed: int) -> int:
-    """Feed a target for so long, at least one round; gives how many inputs it took.
+    """Feed a target for so long; gives how many inputs it took.
 
     Raises:
         Exception: whatever the target crashed with, with the input in its notes.
     """
-    feed, rounds, until = target.make(folder), 0, time.monotonic() + seconds
-    while rounds == 0 or time.monotonic() < until:
-        _round(feed, first_seed + rounds, until)
-        rounds += 1
-    return rounds * _ROUND
+    logging.getLogger("tune_cnn").setLevel(logging.CRITICAL)  # what is damaged, they say so each time
+    feed, taken, until = target.make(folder), 0, time.monotonic() + seconds
+    for number in count(first_seed):
+        taken += _round(feed, number, until)
+        if time.monotonic() >= until:
+            break
+    return taken
 
 
-def _round(feed: Feed, number: int, until: float) -> None:
+def _round(feed: Feed, number: int, until: float) -> int:
+    taken = 0
+
     @seed(number)
     @settings(
         max_examples=_ROUND, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=False
     )
     @given(mutations=MUTATIONS, choice=st.integers(0, 11))
     def one(mutations: list[Mutation], choice: int) -> None:
-        if time.monotonic() < until:
+        nonlocal taken
+        if taken == 0 or time.monotonic() < until:
+            taken += 1
             feed(mutations, choice)
 
     one()
+    return taken
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from tests.chaos.ground import Ground, Kind
 from tests.chaos.kills import undisturbed
 from tests.chaos.outcome import Tables, complaint, doubled, finished, lost_or_changed
 from tests.chaos.processes import Order, run
+from tune_cnn.errors import RunFolderError
 from tune_cnn.results.records import RunFolder
 
 SMALL = Kind(
@@ -76,7 +77,10 @@ class Points:
             return f"was not reached: ended with {code}: {said[-1500:]}"
         if struck.kind in DISK_FAULTS and code != 0 and (wrong := complaint(code, said)):
             return wrong
-        before = finished(path)
+        try:
+            before = finished(path)
+        except RunFolderError as error:
+            return f"what was finished cannot be read any more: {error}"
         code, said = run(self._order(path, None))
         if code != 0:
             return f"cannot be resumed, ended with {code}: {said[-1500:]}"
