@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tune_cnn import machine
+from tune_cnn import machine, progress
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageData
@@ -27,6 +27,9 @@ from tune_cnn.training.folds import AnyTraining
 from tune_cnn.training.keeping import Keeper
 
 log = logging.getLogger(__name__)
+
+_KEEPING_SECONDS = 600.0
+"""A large model and its optimiser may take so long on their way to a slow disk."""
 
 OnEpoch = Callable[[EpochRecord, TrialFacts, float | None], Any]
 
@@ -87,10 +90,12 @@ def run_trial(
         for record in run.history:
             on_epoch(record, facts, peak_memory_mb())
         for epoch in run.epochs():
-            keeper.keep(epoch)
+            with progress.unmeasured(_KEEPING_SECONDS):
+                keeper.keep(epoch)
             log.info("epoch %d, lr %.3g: %s", epoch.record.epoch, epoch.record.lr, _scores_text(epoch.record.scores))
             on_epoch(epoch.record, facts, peak_memory_mb())
-        keeper.finish()
+        with progress.unmeasured(_KEEPING_SECONDS):
+            keeper.finish()
         return run.history
 
 
