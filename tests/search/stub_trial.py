@@ -1,4 +1,4 @@
-"""A trial that trains nothing: its scores are a function of (learning rate, epoch), its state a list of epochs in a file.
+"""A trial that trains nothing: its scores are a function of (learning rate, epoch), its state a number in a file.
 
 It behaves as `run_trial` does: goes on where its folder holds a state, keeps each epoch before it tells of it. Faults
 happen on whichever worker of whichever machine it runs on; each leaves a file, so that it happens so many times only.

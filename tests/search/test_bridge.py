@@ -19,7 +19,7 @@ def session(tmp_path: Path) -> SearchSession:
 
 @pytest.fixture
 def bridge(session: SearchSession) -> Bridge:
-    return Bridge(session)
+    return Bridge(session, lambda: 8)
 
 
 def started(bridge: Bridge, session: SearchSession, key: str) -> Job:
@@ -39,16 +39,15 @@ def test_an_epoch_arrives_as_it_was_told(bridge: Bridge, session: SearchSession)
 @pytest.mark.parametrize(
     ("told", "reason"),
     [
-        pytest.param(Failure("ValueError: wrong"), "ValueError: wrong", id="its-own-words"),
-        pytest.param(None, "the worker process died (killed, or out of memory)", id="no-last-word"),
+        pytest.param(Failure("ValueError: wrong"), "ValueError: wrong", id="an-error"),
+        pytest.param(Failure("MemoryError: 8 GiB"), "MemoryError: 8 GiB", id="memory"),
     ],
 )
 def test_a_failed_trial_has_the_reason_that_its_worker_told(
-    bridge: Bridge, session: SearchSession, told: Failure | None, reason: str
+    bridge: Bridge, session: SearchSession, told: Failure, reason: str
 ) -> None:
     started(bridge, session, "a")
-    if told:
-        bridge.on_message("a", failure_message(told))
+    bridge.on_message("a", failure_message(told))
     bridge.on_end("a", failed=True)
     assert (session.records[0].state, session.records[0].reason) == ("failed", reason)
     assert bridge.broken is None

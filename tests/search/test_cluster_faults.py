@@ -3,7 +3,6 @@
 The trials train nothing (see stub_trial.py), so that an undisturbed run of the same search can be had without Ray.
 """
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,15 +13,13 @@ import pandas as pd
 import pytest
 
 from tests.search.driving import made_space, open_session
-from tests.search.stub_trial import Fault, StubTrial, epoch_of, facts_of, visits
+from tests.search.stub_trial import Fault, StubTrial, visits
 from tune_cnn.data.cache import Cache
 from tune_cnn.progress import Patience
 from tune_cnn.results.records import EpochRecord, RunFolder, TrialFacts
-from tune_cnn.results.trial_files import delete_weights
 from tune_cnn.search import runner
 from tune_cnn.search.jobs import Job
 from tune_cnn.search.session import SearchSession
-from tune_cnn.search.slots import Slots
 
 ROOT = Path(__file__).parents[2]
 # Drawn at random, and nobody is stopped: so neither values nor scores depend on who ends first.
@@ -104,3 +101,156 @@ def run_search(
         )
     session.write_tables()
     return watched
+
+
+def undisturbed(folder: Path, *overrides: str) -> pd.DataFrame:
+    """The leaderboard of the same search with nothing in its way, by trial."""
+    folder.mkdir()
+    session = open_session(made_space(folder, overrides=(*SEARCH, *overrides)), RunFolder(folder / "run"))
+    while job := session.propose():
+        work_through(session, job)
+    session.write_tables()
+    return leaderboard(session.run)
+
+
+def work_through(session: SearchSession, job: Job) -> None:
+    def tell(*heard: Any) -> None:
+        session.on_epoch(job.number, *heard)
+
+    StubTrial(epoch_seconds=0.0)(job.config, session.run.trial(job.number), on_epoch=tell)
+    session.on_end(job.number, None)
+
+
+def leaderboard(run: RunFolder) -> pd.DataFrame:
+    return pd.read_csv(run.leaderboard).set_index("trial")
+
+
+def epochs_begun(watched: Watched, trial: int) -> list[int]:
+    return [epoch for epoch, _, _ in visits(watched.session.run.trial(trial))]
+
+
+# --- faults of one trial ---------------------------------------------------------------------------------------------
+
+FAULTS = (
+    Fault(1, 3, "killed", times=1),
+    Fault(2, 2, "killed"),
+    Fault(3, 4, "hangs", times=1),
+    Fault(4, 3, "hangs"),
+    Fault(5, 2, "diverges"),
+    Fault(6, 3, "out of memory"),
+)
+RECOVERS, FAILS = [0, 1, 3, 7], [2, 4, 5, 6]
+
+
+@pytest.fixture(scope="module")
+def struck(machines: Machines, tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    """A search of eight trials, two of which nothing happens to."""
+    machines.add(cpus=4)
+    try:
+        return run_search(machines, tmp_path_factory.mktemp("struck"), StubTrial(FAULTS))
+    finally:
+        machines.lose(0)
+
+
+def test_whoever_recovers_has_the_scores_of_an_undisturbed_run(struck: Watched, tmp_path: Path) -> None:
+    rows, whole = leaderboard(struck.session.run), undisturbed(tmp_path / "whole")
+    assert sorted(rows.index[rows.state == "complete"]) == RECOVERS
+    columns = [name for name in rows.columns if name not in ("rank", "reason")]
+    pd.testing.assert_frame_equal(rows.loc[RECOVERS, columns], whole.loc[RECOVERS, columns])
+
+
+@pytest.mark.parametrize(
+    ("trial", "begun"),
+    [
+        pytest.param(0, [1, 2, 3, 4, 5], id="nothing"),
+        pytest.param(1, [1, 2, 3, 3, 4, 5], id="killed-once"),
+        pytest.param(2, [1, 2, 2, 2, 2], id="killed-whenever-it-comes-to-epoch-2"),
+        pytest.param(3, [1, 2, 3, 4, 4, 5], id="hangs-once"),
+        pytest.param(4, [1, 2, 3, 3], id="hangs-whenever-it-comes-to-epoch-3"),
+        pytest.param(5, [1, 2], id="diverges"),
+        pytest.param(6, [1, 2, 3], id="memory-error"),
+    ],
+)
+def test_a_trial_goes_on_from_its_last_epoch_as_often_as_may_help(
+    struck: Watched, trial: int, begun: list[int]
+) -> None:
+    assert epochs_begun(struck, trial) == begun
+
+
+@pytest.mark.parametrize(
+    ("trial", "reason"),
+    [
+        pytest.param(
+            2,
+            r"lost its worker 4 times, always in epoch 2 \(killed, or out of memory\); most likely memory ran out "
+            r"there: write a smaller training\.batch_size .*",
+            id="killed",
+        ),
+        pytest.param(4, r"hung: no progress for \d+ s in epoch 3; stack in trial\.log", id="hangs"),
+        pytest.param(5, r"DivergedError: epoch 2: the training loss is nan", id="diverges"),
+        pytest.param(6, r"MemoryError: cannot allocate 8 GiB", id="memory-error"),
+    ],
+)
+def test_who_does_not_recover_fails_alone_with_a_reason(struck: Watched, trial: int, reason: str) -> None:
+    row = leaderboard(struck.session.run).loc[trial]
+    assert row.state == "failed"
+    assert pd.Series([row.reason]).str.fullmatch(reason).all(), row.reason
+
+
+def test_the_user_is_told_of_each_interruption_and_how_many_are_left(struck: Watched) -> None:
+    lost = "lost its worker (killed, or out of memory)"
+    told = [line for line in struck.lines if line.startswith(("trial 1 ", "trial 2 "))]
+    assert f"trial 1 {lost}, goes on from epoch 3 (1 of 3)" in told
+    assert [f"trial 2 {lost}, goes on from epoch 2 ({time} of 3)" in told for time in (1, 2, 3)] == [True] * 3
+
+
+def test_the_log_of_a_trial_tells_of_its_interruptions_and_where_it_hung(struck: Watched) -> None:
+    killed, hung = (struck.session.run.trial(number).log.read_text() for number in (1, 3))
+    assert "lost its worker (killed, or out of memory), goes on from epoch 3 (1 of 3), on " in killed
+    assert "ERROR no progress for" in hung
+    assert "in _suffer" in hung
+    assert "hung (no progress for" in hung
+
+
+# --- machines that come and go ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Changes:
+    """A machine joins when some epochs are told, and the first one is lost when more are."""
+
+    machines: Machines
+    nodes: list[str]
+
+    def __call__(self, watched: Watched) -> None:
+        if watched.epochs == 4:
+            self.nodes.append(self.machines.add(cpus=2))
+        if watched.epochs == 16:
+            self.machines.lose(0)
+
+
+LONGER = ("training.epochs=8", "search.trials=6")
+
+
+def test_a_machine_that_joins_is_used_and_trials_of_one_that_is_lost_go_on_elsewhere(
+    machines: Machines, tmp_path: Path
+) -> None:
+    changes = Changes(machines, [machines.add(cpus=1)])
+    (tmp_path / "run").mkdir()
+    try:
+        watched = run_search(machines, tmp_path, StubTrial(epoch_seconds=0.3), *LONGER, meanwhile=changes)
+    finally:
+        machines.lose(0)
+    rows, whole = leaderboard(watched.session.run), undisturbed(tmp_path / "whole", *LONGER)
+    pd.testing.assert_frame_equal(rows, whole)
+    first, second = changes.nodes
+    assert "the cluster has changed: 3 trials at a time from now on" in watched.lines
+    assert "the cluster has changed: 2 trials at a time from now on" in watched.lines
+    moved = [line for line in watched.lines if "lost its worker (its machine is gone), goes on from epoch" in line]
+    assert len(moved) == 1
+    seen = {number: visits(watched.session.run.trial(number)) for number in range(6)}
+    assert {node for each in seen.values() for _, node, _ in each} == {first, second}
+    both = [each for each in seen.values() if {node for _, node, _ in each} == {first, second}]
+    assert len(both) == 1
+    assert [len(each) for each in seen.values() if each not in both] == [8] * 5
+    assert len(both[0]) <= 9

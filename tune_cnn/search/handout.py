@@ -29,9 +29,9 @@ def put_in_place(file: Path, sha256: str, fetch: Callable[[], bytes]) -> None:
     Raises:
         WeightsError: the file that is here is another one, or it cannot be written here.
     """
-    if _is_sound(file, sha256):
-        return
     try:
+        if _is_sound(file, sha256):
+            return
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{file}.lock"):
             if not _is_sound(file, sha256):
@@ -48,6 +48,7 @@ def _is_sound(file: Path, sha256: str) -> bool:
 
     Raises:
         WeightsError: it is another one.
+        OSError: it cannot be read, or not be made.
     """
     try:
         with file.open("rb") as stream:
