@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.search.driving import made_space, open_session
+from tests.search.driving import WEIGHTS, made_space, open_session
 from tests.search.stub_trial import Fault, StubTrial, visits
 from tune_cnn.data.cache import Cache
 from tune_cnn.progress import Patience
@@ -20,6 +20,8 @@ from tune_cnn.results.records import EpochRecord, RunFolder, TrialFacts
 from tune_cnn.search import runner
 from tune_cnn.search.jobs import Job
 from tune_cnn.search.session import SearchSession
+from tune_cnn.search.study import Study
+from tune_cnn.space.schema import Space
 
 ROOT = Path(__file__).parents[2]
 # Drawn at random, and nobody is stopped: so neither values nor scores depend on who ends first.
@@ -27,22 +29,26 @@ SEARCH = ("search.asha=null", "search.random_trials=8", "search.trials=8", "trai
 PATIENT = Patience(least_seconds=2.0, before_first_step_seconds=2.0)
 
 
-@dataclass
-class Watched:
-    """A session, what it said, and what else is to happen when an epoch arrives."""
+class Watched(SearchSession):
+    """A session that remembers what it said; something else may happen when an epoch arrives."""
 
-    session: SearchSession
     lines: list[str]
-    meanwhile: Callable[["Watched"], None] = lambda _watched: None
-    epochs: int = 0
+    told = 0
+    meanwhile: Callable[["Watched"], None] | None = None
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.session, name)
+    @classmethod
+    def open(cls, space: Space, run: RunFolder) -> "Watched":
+        lines: list[str] = []
+        study = Study.open(run.study, space.search)
+        session = cls(space, study, run, weights_files=WEIGHTS, data="d" * 64, on_event=lines.append)
+        session.lines = lines
+        return session
 
     def on_epoch(self, number: int, epoch: EpochRecord, facts: TrialFacts, peak_memory_mb: float | None) -> bool:
-        goes_on = self.session.on_epoch(number, epoch, facts, peak_memory_mb)
-        self.epochs += 1
-        self.meanwhile(self)
+        goes_on = super().on_epoch(number, epoch, facts, peak_memory_mb)
+        self.told += 1
+        if self.meanwhile:
+            self.meanwhile(self)
         return goes_on
 
 
@@ -82,25 +88,19 @@ def run_search(
     folder: Path,
     work: StubTrial,
     *overrides: str,
-    meanwhile: Callable[[Watched], None] = lambda _watched: None,
+    meanwhile: Callable[[Watched], None] | None = None,
 ) -> Watched:
     space = made_space(folder, overrides=(*SEARCH, *overrides))
-    lines: list[str] = []
-    session = open_session(space, RunFolder(folder / "run"), on_event=lines.append)
-    watched = Watched(session, lines, meanwhile)
+    session = Watched.open(space, RunFolder(folder / "run"))
+    session.meanwhile = meanwhile
     with runner.ray_running(machines.address, insecure=True) as scratch:
         offered = runner.slots(space.search.per_trial, None, lambda: 1.0)
+        cache = Cache(folder / "cache")
         runner.run_jobs(
-            watched,
-            offered,
-            metric="val_accuracy",
-            cache=Cache(folder / "cache"),
-            scratch=scratch,
-            patience=PATIENT,
-            work=work,
+            session, offered, metric="val_accuracy", cache=cache, scratch=scratch, patience=PATIENT, work=work
         )
     session.write_tables()
-    return watched
+    return session
 
 
 def undisturbed(folder: Path, *overrides: str) -> pd.DataFrame:
@@ -126,7 +126,7 @@ def leaderboard(run: RunFolder) -> pd.DataFrame:
 
 
 def epochs_begun(watched: Watched, trial: int) -> list[int]:
-    return [epoch for epoch, _, _ in visits(watched.session.run.trial(trial))]
+    return [epoch for epoch, _, _ in visits(watched.run.trial(trial))]
 
 
 # --- faults of one trial ---------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def struck(machines: Machines, tmp_path_factory: pytest.TempPathFactory) -> Watc
 
 
 def test_whoever_recovers_has_the_scores_of_an_undisturbed_run(struck: Watched, tmp_path: Path) -> None:
-    rows, whole = leaderboard(struck.session.run), undisturbed(tmp_path / "whole")
+    rows, whole = leaderboard(struck.run), undisturbed(tmp_path / "whole")
     assert sorted(rows.index[rows.state == "complete"]) == RECOVERS
     columns = [name for name in rows.columns if name not in ("rank", "reason")]
     pd.testing.assert_frame_equal(rows.loc[RECOVERS, columns], whole.loc[RECOVERS, columns])
@@ -192,7 +192,7 @@ def test_a_trial_goes_on_from_its_last_epoch_as_often_as_may_help(
     ],
 )
 def test_who_does_not_recover_fails_alone_with_a_reason(struck: Watched, trial: int, reason: str) -> None:
-    row = leaderboard(struck.session.run).loc[trial]
+    row = leaderboard(struck.run).loc[trial]
     assert row.state == "failed"
     assert pd.Series([row.reason]).str.fullmatch(reason).all(), row.reason
 
@@ -205,7 +205,7 @@ def test_the_user_is_told_of_each_interruption_and_how_many_are_left(struck: Wat
 
 
 def test_the_log_of_a_trial_tells_of_its_interruptions_and_where_it_hung(struck: Watched) -> None:
-    killed, hung = (struck.session.run.trial(number).log.read_text() for number in (1, 3))
+    killed, hung = (struck.run.trial(number).log.read_text() for number in (1, 3))
     assert "lost its worker (killed, or out of memory), goes on from epoch 3 (1 of 3), on " in killed
     assert "ERROR no progress for" in hung
     assert "in _suffer" in hung
@@ -222,10 +222,10 @@ class Changes:
     machines: Machines
     nodes: list[str]
 
-    def __call__(self, watched: Watched) -> None:
-        if watched.epochs == 4:
+    def __call__(self, session: Watched) -> None:
+        if session.told == 4:
             self.nodes.append(self.machines.add(cpus=2))
-        if watched.epochs == 16:
+        if session.told == 16:
             self.machines.lose(0)
 
 
@@ -236,19 +236,18 @@ def test_a_machine_that_joins_is_used_and_trials_of_one_that_is_lost_go_on_elsew
     machines: Machines, tmp_path: Path
 ) -> None:
     changes = Changes(machines, [machines.add(cpus=1)])
-    (tmp_path / "run").mkdir()
     try:
         watched = run_search(machines, tmp_path, StubTrial(epoch_seconds=0.3), *LONGER, meanwhile=changes)
     finally:
         machines.lose(0)
-    rows, whole = leaderboard(watched.session.run), undisturbed(tmp_path / "whole", *LONGER)
+    rows, whole = leaderboard(watched.run), undisturbed(tmp_path / "whole", *LONGER)
     pd.testing.assert_frame_equal(rows, whole)
     first, second = changes.nodes
     assert "the cluster has changed: 3 trials at a time from now on" in watched.lines
     assert "the cluster has changed: 2 trials at a time from now on" in watched.lines
     moved = [line for line in watched.lines if "lost its worker (its machine is gone), goes on from epoch" in line]
     assert len(moved) == 1
-    seen = {number: visits(watched.session.run.trial(number)) for number in range(6)}
+    seen = {number: visits(watched.run.trial(number)) for number in range(6)}
     assert {node for each in seen.values() for _, node, _ in each} == {first, second}
     both = [each for each in seen.values() if {node for _, node, _ in each} == {first, second}]
     assert len(both) == 1
