@@ -3,8 +3,11 @@
 The trials train nothing (see stub_trial.py), so that an undisturbed run of the same search can be had without Ray.
 """
 
+import re
+import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,44 +15,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.search.driving import WEIGHTS, made_space, open_session
+from tests.search.driving import made_space, open_session
+from tests.search.on_cluster import SEARCH, Watched, run_search
 from tests.search.stub_trial import Fault, StubTrial, visits
-from tune_cnn.data.cache import Cache
-from tune_cnn.progress import Patience
-from tune_cnn.results.records import EpochRecord, RunFolder, TrialFacts
-from tune_cnn.search import runner
+from tune_cnn.results.records import RunFolder
 from tune_cnn.search.jobs import Job
 from tune_cnn.search.session import SearchSession
-from tune_cnn.search.study import Study
-from tune_cnn.space.schema import Space
 
 ROOT = Path(__file__).parents[2]
-# Drawn at random, and nobody is stopped: so neither values nor scores depend on who ends first.
-SEARCH = ("search.asha=null", "search.random_trials=8", "search.trials=8", "training.epochs=5")
-PATIENT = Patience(least_seconds=2.0, before_first_step_seconds=2.0)
-
-
-class Watched(SearchSession):
-    """A session that remembers what it said; something else may happen when an epoch arrives."""
-
-    lines: list[str]
-    told = 0
-    meanwhile: Callable[["Watched"], None] | None = None
-
-    @classmethod
-    def open(cls, space: Space, run: RunFolder) -> "Watched":
-        lines: list[str] = []
-        study = Study.open(run.study, space.search)
-        session = cls(space, study, run, weights_files=WEIGHTS, data="d" * 64, on_event=lines.append)
-        session.lines = lines
-        return session
-
-    def on_epoch(self, number: int, epoch: EpochRecord, facts: TrialFacts, peak_memory_mb: float | None) -> bool:
-        goes_on = super().on_epoch(number, epoch, facts, peak_memory_mb)
-        self.told += 1
-        if self.meanwhile:
-            self.meanwhile(self)
-        return goes_on
 
 
 @dataclass
@@ -81,26 +54,6 @@ def machines() -> Iterator[Machines]:
             yield Machines(cluster.address, cluster)
         finally:
             cluster.shutdown()
-
-
-def run_search(
-    machines: Machines,
-    folder: Path,
-    work: StubTrial,
-    *overrides: str,
-    meanwhile: Callable[[Watched], None] | None = None,
-) -> Watched:
-    space = made_space(folder, overrides=(*SEARCH, *overrides))
-    session = Watched.open(space, RunFolder(folder / "run"))
-    session.meanwhile = meanwhile
-    with runner.ray_running(machines.address, insecure=True) as scratch:
-        offered = runner.slots(space.search.per_trial, None, lambda: 1.0)
-        cache = Cache(folder / "cache")
-        runner.run_jobs(
-            session, offered, metric="val_accuracy", cache=cache, scratch=scratch, patience=PATIENT, work=work
-        )
-    session.write_tables()
-    return session
 
 
 def undisturbed(folder: Path, *overrides: str) -> pd.DataFrame:
@@ -147,7 +100,7 @@ def struck(machines: Machines, tmp_path_factory: pytest.TempPathFactory) -> Watc
     """A search of eight trials, two of which nothing happens to."""
     machines.add(cpus=4)
     try:
-        return run_search(machines, tmp_path_factory.mktemp("struck"), StubTrial(FAULTS))
+        return run_search(machines.address, tmp_path_factory.mktemp("struck"), StubTrial(FAULTS))
     finally:
         machines.lose(0)
 
@@ -156,7 +109,7 @@ def test_whoever_recovers_has_the_scores_of_an_undisturbed_run(struck: Watched, 
     rows, whole = leaderboard(struck.run), undisturbed(tmp_path / "whole")
     assert sorted(rows.index[rows.state == "complete"]) == RECOVERS
     columns = [name for name in rows.columns if name not in ("rank", "reason")]
-    pd.testing.assert_frame_equal(rows.loc[RECOVERS, columns], whole.loc[RECOVERS, columns])
+    pd.testing.assert_frame_equal(rows.loc[RECOVERS, columns], whole.loc[RECOVERS, columns], check_dtype=False)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +190,7 @@ def test_a_machine_that_joins_is_used_and_trials_of_one_that_is_lost_go_on_elsew
 ) -> None:
     changes = Changes(machines, [machines.add(cpus=1)])
     try:
-        watched = run_search(machines, tmp_path, StubTrial(epoch_seconds=0.3), *LONGER, meanwhile=changes)
+        watched = run_search(machines.address, tmp_path, StubTrial(epoch_seconds=0.3), *LONGER, meanwhile=changes)
     finally:
         machines.lose(0)
     rows, whole = leaderboard(watched.run), undisturbed(tmp_path / "whole", *LONGER)
@@ -245,7 +198,8 @@ def test_a_machine_that_joins_is_used_and_trials_of_one_that_is_lost_go_on_elsew
     first, second = changes.nodes
     assert "the cluster has changed: 3 trials at a time from now on" in watched.lines
     assert "the cluster has changed: 2 trials at a time from now on" in watched.lines
-    moved = [line for line in watched.lines if "lost its worker (its machine is gone), goes on from epoch" in line]
+    gone = r"trial \d lost its worker \(its machine (is gone|does not answer)\), goes on from epoch \d \(1 of 3\)"
+    moved = [line for line in watched.lines if re.fullmatch(gone, line)]
     assert len(moved) == 1
     seen = {number: visits(watched.run.trial(number)) for number in range(6)}
     assert {node for each in seen.values() for _, node, _ in each} == {first, second}
@@ -253,3 +207,26 @@ def test_a_machine_that_joins_is_used_and_trials_of_one_that_is_lost_go_on_elsew
     assert len(both) == 1
     assert [len(each) for each in seen.values() if each not in both] == [8] * 5
     assert len(both[0]) <= 9
+
+
+# --- two searches -----------------------------------------------------------------------------------------------------
+
+
+def test_two_searches_on_one_cluster_do_not_mix(machines: Machines, tmp_path: Path) -> None:
+    wanted = (("search.trials=4", "training.epochs=3"), ("search.trials=3", "search.seed=8"))
+    folders = [tmp_path / name for name in ("one", "other")]
+    machines.add(cpus=4)
+    try:
+        searches = []
+        for folder, overrides in zip(folders, wanted, strict=True):
+            folder.mkdir()
+            line = [sys.executable, "-m", "tests.search.on_cluster", machines.address, str(folder), *overrides]
+            searches.append(subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True))
+        for search in searches:
+            _, err = search.communicate(timeout=120)
+            assert search.returncode == 0, err
+    finally:
+        machines.lose(0)
+    for folder, overrides in zip(folders, wanted, strict=True):
+        whole = undisturbed(folder / "whole", *overrides)
+        pd.testing.assert_frame_equal(leaderboard(RunFolder(folder / "run")), whole)

@@ -239,10 +239,12 @@ def run_jobs(
 def _lost(trial: Any) -> Failure:
     """Say what became of a trial's worker, by what Ray says of it."""
     told = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
-    if "memory" in told and ("OOM" in told or "memory pressure" in told):
+    if "NODE_OUT_OF_MEMORY" in told or "running low on memory" in told:
         return Failure("memory ran out on its machine", DIED.blame)
     if "node has died" in told or "node was terminated" in told:
         return Failure("its machine is gone", DIED.blame)
+    if "unavailable" in told:
+        return Failure("its machine does not answer", DIED.blame)
     return DIED
 
 
