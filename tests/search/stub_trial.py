@@ -9,8 +9,12 @@ import os
 import signal
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
+
+from tune_cnn.search import ray_environment  # noqa: F401 - first, as Ray reads it when it is imported
+
+# isort: split
+import ray
 
 from tune_cnn import progress
 from tune_cnn.config import TrialConfig
@@ -29,7 +33,7 @@ class Fault:
 
     trial: int
     epoch: int
-    kind: Literal["killed", "hangs", "diverges", "out of memory", "fails"]
+    kind: Literal["killed", "hangs", "diverges", "out of memory", "gets nowhere"]
     times: int = ALWAYS
 
 
@@ -72,8 +76,10 @@ class StubTrial:
                     raise DivergedError(f"epoch {epoch}: the training loss is nan")
                 case "out of memory":
                     raise MemoryError("cannot allocate 8 GiB")
-                case "fails":
-                    raise RuntimeError(f"broken, for the {folder.path.name}th time")
+                case "gets nowhere":
+                    while True:
+                        time.sleep(0.05)
+                        progress.sign()
 
 
 def score_of(lr: float, epoch: int) -> float:
@@ -97,11 +103,12 @@ def kept_epochs(folder: TrialFolder) -> int:
 
 def note_visit(folder: TrialFolder, epoch: int) -> None:
     """Write down that an epoch is trained, and where."""
+    node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
     with (folder.path / "visits").open("a") as file:
-        file.write(json.dumps([epoch, os.environ.get("RAY_NODE_ID", ""), os.getpid()]) + "\n")
+        file.write(json.dumps([epoch, node]) + "\n")
 
 
-def visits(folder: TrialFolder) -> list[tuple[int, str, int]]:
-    """Give epoch, node and process of every epoch that was begun, in their order."""
-    file: Path = folder.path / "visits"
-    return [tuple(json.loads(line)) for line in file.read_text().splitlines()]
+def visits(folder: TrialFolder) -> list[tuple[int, str]]:
+    """Give every epoch that was begun, and on which machine, in their order."""
+    file = folder.path / "visits"
+    return [tuple(json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []

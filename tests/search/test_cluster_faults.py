@@ -78,8 +78,9 @@ def leaderboard(run: RunFolder) -> pd.DataFrame:
     return pd.read_csv(run.leaderboard).set_index("trial")
 
 
-def epochs_begun(watched: Watched, trial: int) -> list[int]:
-    return [epoch for epoch, _, _ in visits(watched.run.trial(trial))]
+def begun(session: Watched, trial: int) -> list[tuple[int, str]]:
+    """Every epoch that was begun, and on which machine."""
+    return visits(session.run.trial(trial))
 
 
 # --- faults of one trial ---------------------------------------------------------------------------------------------
@@ -113,7 +114,7 @@ def test_whoever_recovers_has_the_scores_of_an_undisturbed_run(struck: Watched, 
 
 
 @pytest.mark.parametrize(
-    ("trial", "begun"),
+    ("trial", "epochs"),
     [
         pytest.param(0, [1, 2, 3, 4, 5], id="nothing"),
         pytest.param(1, [1, 2, 3, 3, 4, 5], id="killed-once"),
@@ -125,9 +126,9 @@ def test_whoever_recovers_has_the_scores_of_an_undisturbed_run(struck: Watched, 
     ],
 )
 def test_a_trial_goes_on_from_its_last_epoch_as_often_as_may_help(
-    struck: Watched, trial: int, begun: list[int]
+    struck: Watched, trial: int, epochs: list[int]
 ) -> None:
-    assert epochs_begun(struck, trial) == begun
+    assert [epoch for epoch, _ in begun(struck, trial)] == epochs
 
 
 @pytest.mark.parametrize(
@@ -170,43 +171,37 @@ def test_the_log_of_a_trial_tells_of_its_interruptions_and_where_it_hung(struck:
 
 @dataclass
 class Changes:
-    """A machine joins when some epochs are told, and the first one is lost when more are."""
+    """A second machine joins in mid-search; the first is lost once the second is used, in the midst of trial 0."""
 
     machines: Machines
     nodes: list[str]
 
     def __call__(self, session: Watched) -> None:
-        if session.told == 4:
+        if len(self.nodes) == 1:
             self.nodes.append(self.machines.add(cpus=2))
-        if session.told == 16:
+        on_second = any(node == self.nodes[1] for number in session.running for _, node in begun(session, number))
+        if on_second and len(self.machines.nodes) == 2 and session.next_epoch(0) == 4:
             self.machines.lose(0)
-
-
-LONGER = ("training.epochs=8", "search.trials=6")
 
 
 def test_a_machine_that_joins_is_used_and_trials_of_one_that_is_lost_go_on_elsewhere(
     machines: Machines, tmp_path: Path
 ) -> None:
     changes = Changes(machines, [machines.add(cpus=1)])
+    waits = StubTrial((Fault(0, 4, "gets nowhere", times=1),), epoch_seconds=0.2)
+    few = ("search.trials=4",)
     try:
-        watched = run_search(machines.address, tmp_path, StubTrial(epoch_seconds=0.3), *LONGER, meanwhile=changes)
+        session = run_search(machines.address, tmp_path, waits, *few, meanwhile=changes)
     finally:
         machines.lose(0)
-    rows, whole = leaderboard(watched.run), undisturbed(tmp_path / "whole", *LONGER)
-    pd.testing.assert_frame_equal(rows, whole)
+    pd.testing.assert_frame_equal(leaderboard(session.run), undisturbed(tmp_path / "whole", *few))
     first, second = changes.nodes
-    assert "the cluster has changed: 3 trials at a time from now on" in watched.lines
-    assert "the cluster has changed: 2 trials at a time from now on" in watched.lines
-    gone = r"trial \d lost its worker \(its machine (is gone|does not answer)\), goes on from epoch \d \(1 of 3\)"
-    moved = [line for line in watched.lines if re.fullmatch(gone, line)]
-    assert len(moved) == 1
-    seen = {number: visits(watched.run.trial(number)) for number in range(6)}
-    assert {node for each in seen.values() for _, node, _ in each} == {first, second}
-    both = [each for each in seen.values() if {node for _, node, _ in each} == {first, second}]
-    assert len(both) == 1
-    assert [len(each) for each in seen.values() if each not in both] == [8] * 5
-    assert len(both[0]) <= 9
+    seen = begun(session, 0)
+    assert seen == [(epoch, first) for epoch in (1, 2, 3, 4)] + [(epoch, second) for epoch in (4, 5)]
+    assert [begun(session, number) for number in (1, 2, 3)] == [[(epoch, second) for epoch in range(1, 6)]] * 3
+    gone = r"trial 0 lost its worker \(its machine (is gone|does not answer)\), goes on from epoch 4 \(1 of 3\)"
+    assert [line for line in session.lines if re.fullmatch(gone, line)]
+    assert "the cluster has changed: 3 trials at a time from now on" in session.lines
 
 
 # --- two searches -----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 
 from tests.search.driving import begin, epoch_of, facts_of, made_space, open_session
 from tune_cnn.results.failures import Failure
-from tune_cnn.results.records import RunFolder
+from tune_cnn.results.records import RunFolder, State
 from tune_cnn.search.bridge import Bridge, epoch_message, failure_message
 from tune_cnn.search.jobs import Job
 from tune_cnn.search.session import SearchSession
@@ -55,19 +55,23 @@ class Executor:
         self.bridge.on_end(key, failed=False)
 
 
+def state_of(executor: Executor) -> State:
+    return executor.session.records[0].state
+
+
 def test_a_trial_whose_worker_was_lost_is_given_out_again_before_any_other(tmp_path: Path) -> None:
     executor = Executor(tmp_path, slots=2)
     assert executor.start_all() == [0, 1]
     assert [executor.tell(0, epoch) for epoch in (1, 2, 3)] == [True] * 3
     executor.lose(0)
-    assert executor.session.records[0].state == "running"
+    assert state_of(executor) == "running"
     told = "lost its worker (killed, or out of memory), goes on from epoch 4 (1 of 3)"
     assert executor.lines[-1] == f"trial 0 {told}"
     again = executor.start()
     assert again is not None
     assert (again.number, again.note) == (0, told)
     executor.finish(0)
-    assert executor.session.records[0].state == "complete"
+    assert state_of(executor) == "complete"
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ with watchdog.watched(Path(sys.argv[1]), Patience(least_seconds=1.0, before_firs
 
 
 def test_a_library_that_never_lets_go_of_the_interpreter_is_ended_all_the_same(tmp_path: Path) -> None:
-    line = [sys.executable, "-c", HOLDS_THE_INTERPRETER, tmp_path / "log"]
+    line = [sys.executable, "-c", HOLDS_THE_INTERPRETER, str(tmp_path / "log")]
     ended = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", "")
     assert "in circle" in (tmp_path / "log").read_text()

@@ -5,7 +5,7 @@ import os
 # Ray reads these when it is imported.
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    # What it says of dead workers is a paragraph each, printed even where its logs are not asked for; we say it in a line.
+    # A paragraph for each dead worker is printed even where no logs are asked for; we say it in a line.
     "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # its CSV, JSON and TensorBoard files are a second, worse truth

@@ -98,7 +98,7 @@ def _note(folder: TrialFolder, text: str) -> None:
 def _bring_weights(config: TrialConfig, handed: Handed) -> None:
     """Make sure that this machine has the weights that a trial starts from."""
     file = config.model.weights_file
-    if file in handed:
+    if file is not None and file in handed:
         sha256, content = handed[file]
         put_in_place(Path(file), sha256, lambda: bytes(ray.get(content)))
 
