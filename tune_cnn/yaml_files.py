@@ -344,8 +344,8 @@ class _PlainRepresenter(SafeRepresenter):
     """Writes text in quotes wherever it would be read back as something else."""
 
     def represent_text(self, text: str) -> ScalarNode:
-        quoted = not isinstance(plain_scalar(text), str) or _NOT_FINITE.fullmatch(text) or text == "<<"
-        quoted = quoted or _OTHER_BREAKS.search(text)  # escaped in quotes alone; else they are read as a blank
+        reads_otherwise = not isinstance(plain_scalar(text), str) or _NOT_FINITE.fullmatch(text) or text == "<<"
+        quoted = reads_otherwise or _OTHER_BREAKS.search(text)  # which quotes escape; else they are read as a blank
         return self.represent_scalar("tag:yaml.org,2002:str", text, style='"' if quoted else None)
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # an override

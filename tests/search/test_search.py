@@ -354,9 +354,14 @@ def test_credentials_in_an_address_are_refused_and_not_repeated(within: Within) 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
     """The workers of Ray that run a trial for a search."""
-    workers = [each for each in psutil.Process(process.pid).children(recursive=True) if "ImplicitFunc" in each.name()]
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
+    family = {process.pid}
+    for pid, parent, _ in sorted(rows, key=lambda row: int(row[0])):  # parents come before their children
+        family |= {int(pid)} if int(parent) in family else set()
+    workers = [int(pid) for pid, _, args in rows if int(pid) in family and args.startswith("ray::ImplicitFunc")]
     assert workers
-    return [worker.pid for worker in workers]
+    return workers
 
 
 def wait_for_another_epoch(run: Path, process: subprocess.Popen[str]) -> None:

@@ -8,8 +8,6 @@ from tune_cnn.errors import InputError
 from tune_cnn.sections.search import PerTrial
 
 _SECONDS_BETWEEN_LOOKS = 2.0
-_ALMOST = 1e-9
-"""So that ten tenths are one."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +46,10 @@ class Slots:
         return fit if self.most is None else min(fit, self.most)
 
     def _on_one(self, machine: Machine) -> int:
-        fit = int(machine.cpus / self.per_trial_cpus + _ALMOST)
+        fit = int(machine.cpus / self.per_trial_cpus)
         if not self.per_trial_gpus:
             return fit
-        if self.per_trial_gpus > 1:
-            return min(fit, int(machine.gpus / self.per_trial_gpus + _ALMOST))
-        return min(fit, int(machine.gpus) * int(1 / self.per_trial_gpus + _ALMOST))  # a trial's share is of one GPU
+        return min(fit, _on_gpus(machine.gpus, self.per_trial_gpus))
 
     @property
     def text(self) -> str:
@@ -88,13 +84,18 @@ def share_out(
     """
     asked = 1.0 if per_trial.gpus is None else gpu_share if per_trial.gpus == "auto" else per_trial.gpus
     asked_gpus = asked if gpus else 0.0
-    fits = [int(cpus / per_trial.cpus)] + ([int(gpus / asked_gpus)] if asked_gpus else [])
+    fits = [int(cpus / per_trial.cpus)] + ([_on_gpus(gpus, asked_gpus)] if asked_gpus else [])
     if min(fits) < 1:
         raise InputError(
             f"a trial asks for {per_trial.cpus:g} CPUs and {asked_gpus:g} GPUs, but there are only {cpus:g} and "
             f"{gpus:g}; write less with --cpus-per-trial and --gpus-per-trial"
         )
     return Slots(cpus, gpus, per_trial.cpus, asked_gpus, min([*fits, concurrent or fits[0]]), most=concurrent)
+
+
+def _on_gpus(gpus: float, each: float) -> int:
+    """Count the trials that fit; what asks for a part of a GPU gets it of one GPU, never of two."""
+    return int(gpus / each) if each >= 1 else int(gpus) * int(1 / each)
 
 
 class LiveSlots:
