@@ -321,7 +321,7 @@ def test_an_image_that_is_damaged_in_mid_training_does_not_touch_the_trial(
 ) -> None:
     images = tmp_path / "images"
     shutil.copytree(shapes, images)
-    config = with_training(images, epochs=6)  # with a view of its own for each epoch, made when it begins
+    config = with_training(images, epochs=5)  # with a view of its own for each epoch, made when it begins
     whole = run(config, tmp_path / "whole", Cache(tmp_path / "other-cache"))
 
     def damage(epoch: EpochRecord, *_heard: object) -> None:

@@ -34,6 +34,10 @@ _KEEPING_SECONDS = 600.0
 OnEpoch = Callable[[EpochRecord, TrialFacts, float | None], Any]
 
 
+def nobody_objects() -> None:
+    """Let an epoch be kept."""
+
+
 def nobody_listens(_epoch: EpochRecord, _facts: TrialFacts, _peak_memory_mb: float | None) -> None:
     """Take in an epoch and do nothing."""
 
@@ -47,6 +51,7 @@ def run_trial(
     cache_features: bool = True,
     expected_data: str | None = None,
     on_epoch: OnEpoch = nobody_listens,
+    before_keeping: Callable[[], None] = nobody_objects,
 ) -> list[EpochRecord]:
     """Train one configuration from files to records; goes on where `folder` holds a checkpoint of it.
 
@@ -60,6 +65,7 @@ def run_trial(
         expected_data: the fingerprint that the images must have; None takes them as they are.
         on_epoch: told of every epoch once it is kept, those before a resume included; may raise to stop. Then `best`
             may be an earlier epoch's than `last` tells of, see `tune_cnn.results.best_model`.
+        before_keeping: called before anything of an epoch is written; may end the process.
 
     Returns:
         The record of every epoch.
@@ -90,6 +96,7 @@ def run_trial(
         for record in run.history:
             on_epoch(record, facts, peak_memory_mb())
         for epoch in run.epochs():
+            before_keeping()
             with progress.unmeasured(_KEEPING_SECONDS):
                 keeper.keep(epoch)
             log.info("epoch %d, lr %.3g: %s", epoch.record.epoch, epoch.record.lr, _scores_text(epoch.record.scores))

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,7 +45,15 @@ class StubTrial:
     faults: tuple[Fault, ...] = ()
     epoch_seconds: float = 0.05
 
-    def __call__(self, config: TrialConfig, folder: TrialFolder, *, on_epoch: Any, **_given: Any) -> None:
+    def __call__(
+        self,
+        config: TrialConfig,
+        folder: TrialFolder,
+        *,
+        on_epoch: Any,
+        before_keeping: Callable[[], None] = lambda: None,
+        **_given: Any,
+    ) -> None:
         past = kept_epochs(folder)
         facts = facts_of(config)
         write_effective(
@@ -57,6 +66,7 @@ class StubTrial:
             self._suffer(folder, epoch)
             time.sleep(self.epoch_seconds)
             progress.step()
+            before_keeping()
             write_whole(folder.last / "epoch", str(epoch), durable=False)
             on_epoch(epoch_of(config, epoch), facts, 100.0)
 

@@ -22,6 +22,7 @@ from tune_cnn.results.records import RunFolder
 from tune_cnn.search.jobs import Job
 from tune_cnn.search.session import SearchSession
 
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 ROOT = Path(__file__).parents[2]
 
 

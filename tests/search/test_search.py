@@ -356,10 +356,9 @@ def workers_of(process: subprocess.Popen[str]) -> list[int]:
     """The workers of Ray that run a trial for a search."""
     listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=2) for line in listed.splitlines()]
-    family = {process.pid}
-    for pid, parent, _ in sorted(rows, key=lambda row: int(row[0])):  # parents come before their children
-        family |= {int(pid)} if int(parent) in family else set()
-    workers = [int(pid) for pid, _, args in rows if int(pid) in family and args.startswith("ray::ImplicitFunc")]
+    parents = {int(pid): int(parent) for pid, parent, _ in rows}
+    found = [int(pid) for pid, _, args in rows if args.startswith("ray::ImplicitFunc")]
+    workers = [pid for pid in found if parents.get(parents[pid]) == process.pid]  # their parent is the raylet
     assert workers
     return workers
 

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ from tune_cnn.results.failures import Failure, failure_of, write_traceback
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder
 from tune_cnn.search.bridge import epoch_message, failure_message
 from tune_cnn.search.handout import put_in_place
+from tune_cnn.search.tenure import Tenure, holding
 from tune_cnn.search.watchdog import watched
 from tune_cnn.sections.search import Metric
 
@@ -49,6 +51,7 @@ class Work(Protocol):
         cache: Cache,
         expected_data: str | None,
         on_epoch: OnEpoch,
+        before_keeping: Callable[[], None],
     ) -> Any:
         """Work on one trial, telling of each epoch; see `tune_cnn.trial.run_trial`."""
 
@@ -77,14 +80,27 @@ def run_job(
     try:
         _note(folder, config["note"])
         trial = TrialConfig.model_validate(config["config"])
-        with watched(folder.log, patience, _end_hung_process):
+        with watched(folder.log, patience, _end_hung_process), holding(folder) as tenure:
             _bring_weights(trial, handed)
-            expected = config["expected_data"]
-            work(trial, folder, metric=metric, cache=cache, expected_data=expected, on_epoch=on_epoch)
+            work(
+                trial,
+                folder,
+                metric=metric,
+                cache=cache,
+                expected_data=config["expected_data"],
+                on_epoch=on_epoch,
+                before_keeping=partial(_end_if_replaced, tenure),
+            )
     except Exception as error:  # on its way up to Ray, which would tell of its cause; a full disk takes no file
         write_traceback(folder)
         tune.report({MESSAGE: failure_message(failure_of(error))})
         raise
+
+
+def _end_if_replaced(tenure: Tenure) -> None:
+    """End a process that was given up, without a word in a folder that belongs to another one by now."""
+    if not tenure.lasts:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _note(folder: TrialFolder, text: str) -> None:
