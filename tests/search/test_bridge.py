@@ -1,3 +1,4 @@
+import itertools
 import sqlite3
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from tune_cnn.search.session import SearchSession
 
 @pytest.fixture
 def session(tmp_path: Path) -> SearchSession:
-    return open_session(made_space(tmp_path), RunFolder(tmp_path / "run"))
+    seconds = itertools.count()  # between any two epochs: none is in a rush
+    return open_session(made_space(tmp_path), RunFolder(tmp_path / "run"), clock=lambda: float(next(seconds)))
 
 
 @pytest.fixture
