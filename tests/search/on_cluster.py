@@ -2,14 +2,19 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from tests.search.driving import WEIGHTS, made_space
-from tests.search.stub_trial import StubTrial
+import pandas as pd
+
+from tests.search.driving import WEIGHTS, made_space, open_session
+from tests.search.stub_trial import StubTrial, visits
 from tune_cnn.data.cache import Cache
 from tune_cnn.progress import Patience
 from tune_cnn.results.records import EpochRecord, RunFolder, TrialFacts
 from tune_cnn.search import runner
+from tune_cnn.search.jobs import Job
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
 from tune_cnn.space.schema import Space
@@ -60,6 +65,50 @@ def run_search(
         )
     session.write_tables()
     return session
+
+
+@dataclass
+class Machines:
+    """A cluster whose head runs no trials."""
+
+    address: str
+    cluster: Any
+    nodes: list[Any] = field(default_factory=list)
+
+    def add(self, cpus: int) -> str:
+        node = self.cluster.add_node(num_cpus=cpus, object_store_memory=80 * 2**20)
+        self.nodes.append(node)
+        return str(node.node_id)
+
+    def lose(self, place: int) -> None:
+        self.cluster.remove_node(self.nodes.pop(place), allow_graceful=False)
+
+
+def undisturbed(folder: Path, *overrides: str) -> pd.DataFrame:
+    """The leaderboard of the same search with nothing in its way, by trial."""
+    folder.mkdir()
+    session = open_session(made_space(folder, overrides=(*SEARCH, *overrides)), RunFolder(folder / "run"))
+    while job := session.propose():
+        work_through(session, job)
+    session.write_tables()
+    return leaderboard(session.run)
+
+
+def work_through(session: SearchSession, job: Job) -> None:
+    def tell(*heard: Any) -> None:
+        session.on_epoch(job.number, *heard)
+
+    StubTrial(epoch_seconds=0.0)(job.config, session.run.trial(job.number), on_epoch=tell)
+    session.on_end(job.number, None)
+
+
+def leaderboard(run: RunFolder) -> pd.DataFrame:
+    return pd.read_csv(run.leaderboard).set_index("trial")
+
+
+def begun(session: Watched, trial: int) -> list[tuple[int, str]]:
+    """Every epoch that was begun, and on which machine."""
+    return visits(session.run.trial(trial))
 
 
 if __name__ == "__main__":

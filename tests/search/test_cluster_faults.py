@@ -1,87 +1,21 @@
-"""Workers that die or hang, machines that come and go: real Ray, real processes, on a cluster of this machine.
+"""Workers that die or hang, and two searches at once: real Ray, real processes, on a cluster of this machine.
 
 The trials train nothing (see stub_trial.py), so that an undisturbed run of the same search can be had without Ray.
 """
 
-import re
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
-from tests.search.driving import made_space, open_session
-from tests.search.on_cluster import SEARCH, Watched, run_search
-from tests.search.stub_trial import Fault, StubTrial, visits
+from tests.search.on_cluster import Machines, Watched, begun, leaderboard, run_search, undisturbed
+from tests.search.stub_trial import Fault, StubTrial
 from tune_cnn.results.records import RunFolder
-from tune_cnn.search.jobs import Job
-from tune_cnn.search.session import SearchSession
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 ROOT = Path(__file__).parents[2]
-
-
-@dataclass
-class Machines:
-    """A cluster whose head runs no trials."""
-
-    address: str
-    cluster: Any
-    nodes: list[Any] = field(default_factory=list)
-
-    def add(self, cpus: int) -> str:
-        node = self.cluster.add_node(num_cpus=cpus, object_store_memory=80 * 2**20)
-        self.nodes.append(node)
-        return str(node.node_id)
-
-    def lose(self, place: int) -> None:
-        self.cluster.remove_node(self.nodes.pop(place), allow_graceful=False)
-
-
-@pytest.fixture(scope="module")
-def machines() -> Iterator[Machines]:
-    from ray.cluster_utils import Cluster
-
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="tc-") as folder:
-        patch.setenv("PYTHONPATH", str(ROOT))
-        patch.setenv("RAY_TMPDIR", folder)  # sockets' paths end at 107 letters
-        cluster = Cluster(True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        try:
-            yield Machines(cluster.address, cluster)
-        finally:
-            cluster.shutdown()
-
-
-def undisturbed(folder: Path, *overrides: str) -> pd.DataFrame:
-    """The leaderboard of the same search with nothing in its way, by trial."""
-    folder.mkdir()
-    session = open_session(made_space(folder, overrides=(*SEARCH, *overrides)), RunFolder(folder / "run"))
-    while job := session.propose():
-        work_through(session, job)
-    session.write_tables()
-    return leaderboard(session.run)
-
-
-def work_through(session: SearchSession, job: Job) -> None:
-    def tell(*heard: Any) -> None:
-        session.on_epoch(job.number, *heard)
-
-    StubTrial(epoch_seconds=0.0)(job.config, session.run.trial(job.number), on_epoch=tell)
-    session.on_end(job.number, None)
-
-
-def leaderboard(run: RunFolder) -> pd.DataFrame:
-    return pd.read_csv(run.leaderboard).set_index("trial")
-
-
-def begun(session: Watched, trial: int) -> list[tuple[int, str]]:
-    """Every epoch that was begun, and on which machine."""
-    return visits(session.run.trial(trial))
 
 
 # --- faults of one trial ---------------------------------------------------------------------------------------------
@@ -165,44 +99,6 @@ def test_the_log_of_a_trial_tells_of_its_interruptions_and_where_it_hung(struck:
     assert "ERROR no progress for" in hung
     assert "in _suffer" in hung
     assert "hung (no progress for" in hung
-
-
-# --- machines that come and go ---------------------------------------------------------------------------------------
-
-
-@dataclass
-class Changes:
-    """A second machine joins in mid-search; the first is lost once the second is used, in the midst of trial 0."""
-
-    machines: Machines
-    nodes: list[str]
-
-    def __call__(self, session: Watched) -> None:
-        if len(self.nodes) == 1:
-            self.nodes.append(self.machines.add(cpus=2))
-        on_second = any(node == self.nodes[1] for number in session.running for _, node in begun(session, number))
-        if on_second and len(self.machines.nodes) == 2 and session.next_epoch(0) == 4:
-            self.machines.lose(0)
-
-
-def test_a_machine_that_joins_is_used_and_trials_of_one_that_is_lost_go_on_elsewhere(
-    machines: Machines, tmp_path: Path
-) -> None:
-    changes = Changes(machines, [machines.add(cpus=1)])
-    waits = StubTrial((Fault(0, 4, "gets nowhere", times=1),), epoch_seconds=0.2)
-    few = ("search.trials=4",)
-    try:
-        session = run_search(machines.address, tmp_path, waits, *few, meanwhile=changes)
-    finally:
-        machines.lose(0)
-    pd.testing.assert_frame_equal(leaderboard(session.run), undisturbed(tmp_path / "whole", *few))
-    first, second = changes.nodes
-    seen = begun(session, 0)
-    assert seen == [(epoch, first) for epoch in (1, 2, 3, 4)] + [(epoch, second) for epoch in (4, 5)]
-    assert [begun(session, number) for number in (1, 2, 3)] == [[(epoch, second) for epoch in range(1, 6)]] * 3
-    gone = r"trial 0 lost its worker \(its machine (is gone|does not answer)\), goes on from epoch 4 \(1 of 3\)"
-    assert [line for line in session.lines if re.fullmatch(gone, line)]
-    assert "the cluster has changed: 3 trials at a time from now on" in session.lines
 
 
 # --- two searches -----------------------------------------------------------------------------------------------------
