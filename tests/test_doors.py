@@ -11,8 +11,9 @@ PACKAGE = Path(tune_cnn.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 DOORS = {
-    # cluster_check.py: Ray's schema of the files of `ray up`; knock.py: who answers at an address, before it is joined.
-    "ray": {"search/runner.py", "search/cluster_check.py", "search/knock.py"},
+    # worker.py: the other end of the runner; cluster_check.py: Ray's schema of the files of `ray up`; knock.py: who
+    # answers at an address, before it is joined.
+    "ray": {"search/runner.py", "search/worker.py", "search/cluster_check.py", "search/knock.py"},
     "jsonschema": {"search/cluster_check.py"},
     "optuna": {"search/study.py", "search/study_file.py", "search/study_copy.py", "search/sampler.py"},
     "sqlalchemy": {"search/study.py", "search/study_file.py"},
@@ -29,7 +30,7 @@ DOORS = {
 }
 # Lower number, lower layer; a module may import its own layer and those below.
 LAYERS = {
-    **dict.fromkeys(("errors", "files", "interrupts", "machine", "masking", "seeds"), 0),
+    **dict.fromkeys(("errors", "files", "interrupts", "machine", "masking", "progress", "seeds"), 0),
     **dict.fromkeys(("config", "sections", "config_shape", "config_faults", "yaml_files"), 1),
     **dict.fromkeys(("results", "cluster"), 2),
     **dict.fromkeys(("data", "models", "space", "sample"), 3),

@@ -358,6 +358,22 @@ def test_images_that_changed_since_the_search_began_are_refused(shapes: Path, ca
         run(config, folder, cache, expected_data=expected)
 
 
+def test_an_image_that_is_damaged_in_mid_training_does_not_touch_the_trial(
+    shapes: Path, cache: Cache, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(shapes, images)
+    config = with_training(images, epochs=5)  # with a view of its own for each epoch, made when it begins
+    whole = run(config, tmp_path / "whole", Cache(tmp_path / "other-cache"))
+
+    def damage(epoch: EpochRecord, *_heard: object) -> None:
+        if epoch.epoch == 4:
+            for image in (images / "train").rglob("*.jpg"):
+                image.write_bytes(image.read_bytes()[:100])
+
+    assert curve(run(config, tmp_path / "struck", cache, on_epoch=damage)) == curve(whole)
+
+
 def test_from_a_damaged_checkpoint_a_trial_comes_the_same_way_again(shapes: Path, cache: Cache, tmp_path: Path) -> None:
     config = with_training(shapes, epochs=1)
     whole = run(config, tmp_path, cache)

@@ -46,7 +46,7 @@ class _Running:
 
 def run_jobs(session: Session, offered: Slots, *, metric: Metric, **_more: object) -> None:
     """Do what the runner does: run proposed trials until there are no more, and raise what ended the search."""
-    bridge, running, keys = Bridge(session), deque[_Running](), map(str, count())
+    bridge, running, keys = Bridge(session, lambda: offered.concurrent), deque[_Running](), map(str, count())
     try:
         while True:
             while len(running) < offered.concurrent and (one := _begun(bridge, next(keys), metric)):

@@ -48,14 +48,22 @@ def install() -> None:
 
 
 def run_trial(
-    config: TrialConfig, folder: TrialFolder, *, metric: Metric, on_epoch: Callable[..., Any], **_given: object
+    config: TrialConfig,
+    folder: TrialFolder,
+    *,
+    metric: Metric,
+    on_epoch: Callable[..., Any],
+    before_keeping: Callable[[], None],
+    **_given: object,
 ) -> None:
     """Go through the epochs of a config and tell of each, as `tune_cnn.trial.run_trial` does."""
-    for told in epochs(config, folder, metric=metric):
+    for told in epochs(config, folder, metric=metric, before_keeping=before_keeping):
         on_epoch(*told)
 
 
-def epochs(config: TrialConfig, folder: TrialFolder, *, metric: Metric) -> Iterator[Told]:
+def epochs(
+    config: TrialConfig, folder: TrialFolder, *, metric: Metric, before_keeping: Callable[[], None] = lambda: None
+) -> Iterator[Told]:
     """Do what a trial does to its folder, epoch by epoch; goes on from a checkpoint."""
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.error.unlink(missing_ok=True)
@@ -70,6 +78,7 @@ def epochs(config: TrialConfig, folder: TrialFolder, *, metric: Metric) -> Itera
     for record in run.history:
         yield record, facts, None
     for epoch in run.epochs():
+        before_keeping()
         keeper.keep(epoch)
         yield epoch.record, facts, None
     keeper.finish()

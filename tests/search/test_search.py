@@ -285,7 +285,7 @@ def test_the_space_in_a_run_folder_is_the_space_that_was_searched(run: Path, com
 
 @pytest.fixture(scope="module")
 def interrupted(command: Command) -> Path:
-    """The same search, ended by Ctrl-C and by `kill` on its way."""
+    """The same search, ended by Ctrl-C and by `kill` on its way; at last a worker of it is killed."""
     run = Path("runs") / "interrupted"
     given = ("--cache-dir", command.environment["XDG_CACHE_HOME"] + "/tune-cnn", "--cache-gb", "50.0")
     line: tuple[str, ...] = (*ONE_BY_ONE, *given, "--name", run.name)
@@ -298,7 +298,14 @@ def interrupted(command: Command) -> Path:
         assert "Traceback" not in err
         assert f"interrupted; go on with: tune-cnn resume {run} {' '.join(given)}\n" in err
         line = ("resume", str(run), *given)
-    command(*line)
+    process = command.start(*line)
+    wait_for_another_epoch(command.folder / run, process)
+    for worker in workers_of(process):
+        os.kill(worker, signal.SIGKILL)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, out + err
+    assert re.search(r"trial \d lost its worker \(killed, or out of memory\), .* \(1 of 3\)", out), out
+    assert "raylet" not in out + err
     return command.folder / run
 
 
@@ -386,6 +393,17 @@ def test_credentials_in_an_address_are_refused_and_not_repeated(within: Within) 
     out = within("search", "small.yaml", "--name", "secret", "--data", "s3://AKIA:hush@bucket/images", code=2)
     assert "data.root: root has credentials in it" in out
     assert "hush" not in out
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[int]:
+    """The workers of Ray that run a trial for a search."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
+    parents = {int(pid): int(parent) for pid, parent, _ in rows}
+    found = [int(pid) for pid, _, args in rows if args.startswith("ray::ImplicitFunc")]
+    workers = [pid for pid in found if parents.get(parents[pid]) == process.pid]  # their parent is the raylet
+    assert workers
+    return workers
 
 
 def wait_for_another_epoch(run: Path, process: subprocess.Popen[str]) -> None:

@@ -150,6 +150,11 @@ class TrialFolder:
         return self.path / "error.txt"
 
     @property
+    def worker(self) -> Path:
+        """Names the worker that trains here, while it does."""
+        return self.path / ".worker"
+
+    @property
     def last(self) -> Path:
         """The whole state after the last epoch."""
         return self.path / "last"

@@ -23,6 +23,8 @@ class Job:
     folder: Path
     expected_data: str | None
     """The fingerprint of the images the search began with; None if this config may see others of them."""
+    note: str = ""
+    """What its log is to say first: that it was interrupted, and goes on."""
 
 
 class Jobs:

@@ -108,7 +108,8 @@ def search(
         for text in (*audit.facts, *doubts(space, data, audit)):
             screen.note(text)
         share = partial(_gpu_share, space, len(data.classes), places.cache, screen)
-        finals = _run(session, study, places, screen, Images.of(data), share)
+        files = {found.file: found.sha256 for found in weights.values() if found.file and found.sha256}
+        finals = _run(session, study, places, screen, Images.of(data), share, files)
         if session.spent:
             screen.lines({"finished": session.spent})
         if told := session.estimate_text():
@@ -214,6 +215,7 @@ def _run(
     screen: Screen,
     counts: Images,
     gpu_share: Callable[[], float],
+    weights: Mapping[Path, str],
 ) -> FinalsSession | None:
     """Run what is left of the search, then of its finals; Ray is only started if anything is."""
     search = session.space.search
@@ -224,16 +226,17 @@ def _run(
         offered = runner.slots(search.per_trial, search.concurrent, gpu_share)
         screen.lines({"running": offered.text})
         metric, cache = search.ranked_by, places.cache
+        handed = runner.hand_out(weights) if places.address else {}  # this machine's own workers see its disk
         measured = known_times(cache.folder, session.space, offered)
         session.begin_forecast(Forecast(session.space, counts, slots=offered.concurrent, measured=measured))
         if not session.over:
             with screen.watching(session):
-                runner.run_jobs(session, offered, metric=metric, cache=cache, scratch=scratch)
+                runner.run_jobs(session, offered, metric=metric, cache=cache, scratch=scratch, handed=handed)
             session.write_tables()
             finals = _finals(session, study, screen)
         if finals and not finals.over:
             _tell_if_short(session, screen)
-            runner.run_jobs(finals, offered, metric=metric, cache=cache, scratch=scratch)
+            runner.run_jobs(finals, offered, metric=metric, cache=cache, scratch=scratch, handed=handed)
     return finals
 
 

@@ -23,6 +23,7 @@ from tune_cnn.search.forecast import Forecast, Moment
 from tune_cnn.search.jobs import Job, Jobs, table_values
 from tune_cnn.search.mismatch import mismatch
 from tune_cnn.search.shelf import Shelf
+from tune_cnn.search.slots import change_text
 from tune_cnn.search.study import Study
 from tune_cnn.space.nodes import Drawn
 from tune_cnn.space.schema import Space
@@ -206,6 +207,20 @@ class SearchSession:
         self._shelf.on_end(record, self.records)
         self.write_tables(force=self.over and not self.running)
         self._event(f"trial {number} {_ending(record)}")
+
+    def next_epoch(self, number: int) -> int:
+        """Give the epoch that a running trial is in."""
+        return max((epoch.epoch for epoch in self.running[number].epochs), default=0) + 1
+
+    def on_retry(self, number: int, text: str) -> None:
+        """Take in that a running trial was interrupted and goes on elsewhere."""
+        self._event(f"trial {number} {text}")
+
+    def on_slots(self, concurrent: int) -> None:
+        """Take in that from now on so many trials can run at a time; 0 while there is no machine for any."""
+        if self._estimate:
+            self._estimate.on_slots(concurrent)
+        self._event(change_text(concurrent))
 
     @property
     def forecast(self) -> Forecast | None:
