@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 MOST_PER_TRIAL = 3
 """How often one trial is struck: it is retried so often, and no oftener."""
 _HANGS_SECONDS = 300.0
+_MEMORY = {"object_store_memory": 80 * 2**20}
 _KINDS = (
     replace(ONE_BY_ONE, sets=("search.concurrent=1",)),
     replace(AT_RANDOM, sets=(*AT_RANDOM.sets, "search.concurrent=2")),
@@ -90,14 +91,15 @@ def lose_nodes(ground: Ground, folder: Path, *, seed: int, losses: int, per_sear
     from ray.cluster_utils import Cluster
 
     folder.mkdir(exist_ok=True)
+    (Path(tempfile.gettempdir()) / "ray").mkdir(exist_ok=True)  # Ray notes its address there, and does not make it
     found = Losses()
     os.environ |= {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}  # the nodes inherit them
     while found.struck < losses and not found.faults:
         chance = random.Random(f"nodes {seed} {found.searches}")
         run = RunFolder(folder / f"nodes-{found.searches}")
         with tempfile.TemporaryDirectory(prefix="tc-") as scratch:  # short: paths of sockets end at 107 letters
-            cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "temp_dir": scratch})
-            nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+            cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "temp_dir": scratch} | _MEMORY)
+            nodes = [cluster.add_node(num_cpus=1, **_MEMORY) for _ in range(2)]
             cluster.wait_for_nodes()
             kind = _KINDS[1]
             command = (*ground.search(run.path, kind), "--address", cluster.address, "--insecure-cluster")
@@ -108,7 +110,7 @@ def lose_nodes(ground: Ground, folder: Path, *, seed: int, losses: int, per_sear
                 _pid: int, cluster: Any = cluster, nodes: list[Any] = nodes, chance: random.Random = chance
             ) -> None:
                 cluster.remove_node(nodes.pop(chance.randrange(len(nodes))), allow_graceful=False)
-                nodes.append(cluster.add_node(num_cpus=1))
+                nodes.append(cluster.add_node(num_cpus=1, **_MEMORY))
 
             try:
                 with searching(command, run, epoch_seconds=1.0) as search:
