@@ -20,7 +20,8 @@ training:
   schedule: {kind: constant}
 augment: none
 search:
-  {trials: 7, seed: 3, random_trials: 3, keep: 2, asha: {grace_epochs: 2, reduction: 3}, finals: {top: 2, repeats: 1}}
+  {trials: 7, seed: 3, sampler: tpe, random_trials: 3, keep: 2, asha: {grace_epochs: 2, reduction: 3},
+   finals: {top: 2, repeats: 1}}
 """
 
 
