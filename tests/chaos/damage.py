@@ -6,6 +6,7 @@ Either a command does what it would have done, with the same numbers, or it says
 import json
 import random
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -125,7 +126,7 @@ class Damaged:
         one = start(order)
         if interrupted:
             while one.process.is_alive() and not self.run.trial(4).last.exists():
-                pass
+                time.sleep(0.005)
             one.process.kill()
         if one.ended() not in (0, -9):
             raise RuntimeError(one.said)

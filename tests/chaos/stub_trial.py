@@ -147,7 +147,7 @@ class StubTraining:
 
     @property
     def _state(self) -> int:
-        return round(float(self._carrier[0]) * _STATES)
+        return round(self._carrier.detach()[0].item() * _STATES)
 
     def _put(self, state: int) -> None:
         with torch.no_grad():
