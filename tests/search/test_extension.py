@@ -138,31 +138,36 @@ def test_running_trials_go_on_within_the_new_space_and_end_outside(run: RunFolde
     assert gone.reason == "the space was changed, and does not hold it"
 
 
-@pytest.mark.parametrize("moved", range(5), ids=lambda moved: f"after-{moved}-files")
-def test_a_kill_leaves_the_old_run_or_the_new_one_whole(run: RunFolder, moved: int) -> None:
-    session = begin_run(run, made_space(run.path.parent, overrides=FEW), trials=5)
-    space = made_space(run.path.parent, overrides=(*FEW, HIGHER, "search.trials=7"))
-    (run.study.parent / "study.db-journal").write_bytes(b"")  # as SQLite leaves it
+def test_a_kill_leaves_the_old_run_or_the_new_one_whole(run: RunFolder) -> None:
+    session = begin_run(run, made_space(run.path.parent, overrides=FEW), trials=3)
+    space = made_space(run.path.parent, overrides=(*FEW, HIGHER, "search.trials=4"))
     prepare_extension(run, read_facts(run), space)
-    for file in sorted(run.extending.iterdir())[:moved]:
-        file.replace(run.path / file.name)
-    assert made_space_of(run).digest() == space.digest()
-    finish_extension(run)
-    finish_extension(run)
-    assert not run.extending.exists()
-    after = open_session(space, run)
-    assert [record.epochs for record in after.records.values()] == [one.epochs for one in session.records.values()]
-    assert read_facts(run).space_digest == made_space_of(run).digest() == space.digest()
-    assert drive(after) == 2
+    (run.path / "study.db-journal").write_bytes(b"")  # as a driver that was killed within a commit leaves it
+    names = sorted(file.name for file in run.extending.iterdir())
+    assert names == ["run.json", "space.1.yaml", "space.yaml", "study.db"]
+    for moved in range(5):
+        killed = RunFolder(run.path.with_name(f"killed-after-{moved}"))
+        shutil.copytree(run.path, killed.path, symlinks=True)
+        for name in names[:moved]:
+            (killed.extending / name).replace(killed.path / name)
+        assert made_space_of(killed).digest() == space.digest()
+        finish_extension(killed)
+        finish_extension(killed)
+        assert not killed.extending.exists()
+        assert not (killed.path / "study.db-journal").exists() or moved == 4
+        records = Study.read(killed.study, space.search).records()
+        assert [record.epochs for record in records] == [one.epochs for one in session.records.values()]
+        assert read_facts(killed).space_digest == made_space_of(killed).digest() == space.digest()
+    assert drive(open_session(space, killed)) == 1
 
 
 def made_space_of(run: RunFolder) -> Space:
     """The space that `resume` reads."""
-    return open_extended(run, None, trials=99, overrides=["search.trials=7"], data_root=None).space
+    return open_extended(run, None, trials=99, overrides=["search.trials=4"], data_root=None).space
 
 
 def test_a_kill_before_all_was_written_aside_leaves_the_run_as_it_was(run: RunFolder) -> None:
-    begin_run(run, made_space(run.path.parent, overrides=FEW), trials=5)
+    begin_run(run, made_space(run.path.parent, overrides=FEW), trials=3)
     whole = RunFolder(run.path.with_name("whole"))
     shutil.copytree(run.path, whole.path, symlinks=True)
     aside = run.path / ".extending.x1.part"
@@ -176,20 +181,20 @@ def test_a_kill_before_all_was_written_aside_leaves_the_run_as_it_was(run: RunFo
     assert not aside.exists()
 
 
-@pytest.mark.parametrize("trials", [6, 3], ids=["as-many", "fewer"])
+@pytest.mark.parametrize("trials", [3, 2], ids=["as-many", "fewer"])
 def test_a_number_that_adds_nothing_is_refused(run: RunFolder, trials: int) -> None:
-    begin_run(run, made_space(run.path.parent, overrides=FEW))
-    with pytest.raises(InputError, match=rf"--trials {trials}: .* asks for 6 trials already.*write --trials 7 or"):
+    begin_run(run, made_space(run.path.parent, overrides=(*FEW, "search.trials=3")))
+    with pytest.raises(InputError, match=rf"--trials {trials}: .* asks for 3 trials already.*write --trials 4 or"):
         open_extended(run, None, trials=trials, overrides=[], data_root=None)
     before = {file: file.read_bytes() for file in run.path.iterdir() if file.is_file()}
-    with pytest.raises(InputError, match=rf"--trials {trials}: .* has 6 trials already.*write --trials 7 or more"):
+    with pytest.raises(InputError, match=rf"--trials {trials}: .* has 3 trials already.*write --trials 4 or more"):
         extended(run, HIGHER, trials=trials)
     assert {file: file.read_bytes() for file in run.path.iterdir() if file.is_file()} == before
 
 
 def test_the_space_of_a_run_is_extended_by_a_number_alone(run: RunFolder) -> None:
-    begin_run(run, made_space(run.path.parent, overrides=FEW))
-    opened = open_extended(run, None, trials=8, overrides=[], data_root=None)
+    begin_run(run, made_space(run.path.parent, overrides=(*FEW, "search.trials=1")))
+    opened = open_extended(run, None, trials=3, overrides=[], data_root=None)
     assert opened.space.digest() == read_facts(run).space_digest
     assert drive(open_session(opened.space, run)) == 2
 
