@@ -41,7 +41,7 @@ backbones: $(VENV)/.installed-test
 	$(BIN)/python -m tune_cnn.models.catalogue_builder
 	$(BIN)/python -m tune_cnn.models.encoders_builder
 
-# Twenty minutes on two idle cores; what it measures and how: benchmarks/README.md.
+# Half an hour on two idle cores; what it measures and how: benchmarks/README.md.
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.bench
 

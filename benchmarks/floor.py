@@ -3,6 +3,8 @@
 The floor is the work that no cache can spare, at the speed of the bare step: each shared prefix once over each
 distinct view, and of each trial the part that trains; or the longest single trial, where that takes longer than its
 share of all. Reading is left out: what is read in one of these searches comes from memory within tenths of a second.
+Prefixes of one backbone that end at different depths count each for itself, though a deeper one can begin where a
+shallower has ended: where depths are many, the floor is somewhat high, and the efficiency too.
 """
 
 from collections.abc import Mapping, Sequence

@@ -19,7 +19,7 @@ class Workload:
     trials: int
     epochs: int
     train: int
-    """Training images at most; sizes are cut so that the whole table takes 20 minutes on two cores."""
+    """Training images at most; sizes are cut so that the whole table takes half an hour on two cores."""
     val: int
     whole_target: float
     """How many times faster the whole search is to be than the plain program's."""

@@ -1,7 +1,9 @@
 """The data set that a process has opened is given again, unless a file has changed."""
 
+import gc
 import os
 import shutil
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +47,15 @@ def test_an_unchanged_data_set_is_the_very_one_of_before(images: Path, cache: Ca
     other = opened(images, cache, px=16)
     assert other.splits["train"].images.shape[1] == 16
     assert opened(images, cache) is first
+
+
+def test_of_data_sets_held_in_memory_only_the_last_is_kept(images: Path, tmp_path: Path) -> None:
+    full = Cache(tmp_path / "cache", limit_gb=0.0)
+    first = weakref.ref(opened(images, full))
+    assert opened(images, full) is first()
+    opened(images, full, px=16)
+    gc.collect()
+    assert first() is None
 
 
 @pytest.mark.parametrize("change", [rewrite, touch, add, lambda images: next(images.rglob("*.jpg")).unlink()])

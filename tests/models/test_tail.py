@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.training.networks import NO_CHANGE, images, tiny
+from tests.training.networks import NO_CHANGE, images, short_of_memory, tiny
 from tune_cnn.models.build import build_network
 from tune_cnn.models.classifier import Classifier
 from tune_cnn.models.cut import InexactCutError
@@ -185,6 +185,13 @@ def test_a_tail_that_begins_with_an_activation_in_place_is_no_tail() -> None:
     with pytest.raises(InexactCutError, match="cut after unit 1, it changes what it is given"):
         cut_network(model, 1, images(2)).prove(images(2))
     cut_network(model, 2, images(2)).prove(images(2))
+
+
+def test_a_cut_is_not_judged_by_memory_that_did_not_suffice() -> None:
+    model = tiny(nn.Conv2d(6, 6, 1))
+    short_of_memory(model, images=1)
+    with pytest.raises(torch.OutOfMemoryError):
+        cut_network(model, 2, images(2)).prove(images(2))
 
 
 def test_weights_outside_the_units_forbid_a_cut() -> None:

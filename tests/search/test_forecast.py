@@ -9,12 +9,14 @@ import pytest
 
 from tests.results.made import epoch, trial
 from tests.search.driving import begin, epoch_of, facts_of, keep_weights, made_space, open_session
+from tests.space.made import space_of as written
 from tune_cnn.config import TrialConfig
 from tune_cnn.results.records import RunFolder, TrialRecord
 from tune_cnn.search.cost import Costs, Images
 from tune_cnn.search.forecast import Forecast, Moment
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.work import ModelKey, draws
+from tune_cnn.sections.model import ModelConfig
 from tune_cnn.space.schema import Space
 from tune_cnn.training.times import ImageTimes, ModelTimes
 
@@ -106,6 +108,16 @@ def test_a_forecast_is_not_made_anew_all_the_time(tmp_path: Path) -> None:
     clock.now += 60
     forecast.update(lambda: Moment([], {}, 0.0))
     assert left(forecast) == 0.0
+
+
+def test_a_network_that_no_draw_came_to_is_priced_by_another_with_fewer_units(tmp_path: Path) -> None:
+    space = written(tmp_path, model={"backbone": {"kind": "custom", "layers": [{"conv": 4}]}})
+    config = next(draws(space, Random(0)))  # noqa: S311
+    deep = ModelConfig.model_validate({"backbone": {"kind": "custom", "layers": [{"conv": 4}] * 5}})
+    forecast = Forecast(space, COUNTS, slots=1)
+    forecast.on_epoch(0, config.model_copy(update={"model": deep}), replace(epoch(1, 0.5), seconds=2.0))
+    forecast.update(lambda: Moment([], {}, float("inf")), force=True)
+    assert left(forecast) > 0
 
 
 def test_trials_to_come_are_priced_by_their_own_depth(tmp_path: Path) -> None:

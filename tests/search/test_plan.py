@@ -121,6 +121,8 @@ def test_damaged_measurements_are_none(content: bytes, tmp_path: Path) -> None:
         pytest.param(2, 0, PerTrial(gpus=0.5), None, 2, 1, id="without-a-gpu-none-is-asked-for"),
         pytest.param(8, 1, PerTrial(), None, 1, 0, id="a-trial-per-gpu"),
         pytest.param(8, 2, PerTrial(gpus=0.25), None, 8, 3, id="four-on-each-gpu"),
+        pytest.param(8, 2, PerTrial(gpus=0.4), None, 4, 1, id="two-on-each-gpu-and-none-on-two"),
+        pytest.param(8, 3, PerTrial(gpus=1.5), None, 2, 0, id="more-than-one-gpu-each"),
         pytest.param(8, 0, PerTrial(cpus=3), None, 2, 1, id="whole-trials-only"),
         pytest.param(8, 0, PerTrial(), 3, 3, 2, id="no-more-than-asked-for"),
         pytest.param(64, 0, PerTrial(), None, 64, 15, id="many-are-taken-for-fewer"),

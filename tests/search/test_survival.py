@@ -25,6 +25,7 @@ from tune_cnn.results.records import RunFolder, Scalar
 from tune_cnn.search.jobs import Job
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
+from tune_cnn.sections.search import SearchConfig
 from tune_cnn.space.nodes import Drawn, Suggest
 from tune_cnn.space.schema import Parameter, Space
 from tune_cnn.yaml_files import load_model
@@ -247,7 +248,29 @@ def test_a_study_that_breaks_in_mid_search_is_an_error_of_the_store(run: RunFold
     with sqlite3.connect(run.study) as db:
         db.execute("DROP TABLE trial_user_attributes")
     with pytest.raises(StoreError, match=r"study\.db: cannot be read or written: OperationalError: no such table"):
-        session.on_epoch(job.number, epoch_of(2, 0.5), facts_of(job), None)
+        session.on_end(job.number, None)
+
+
+def test_epochs_that_come_in_a_rush_are_kept_together_with_what_comes_next(run: RunFolder) -> None:
+    """Each write waits for the disk; what a killed driver had not written, its trial's checkpoint tells again."""
+    now = [0.0]
+    session = opened(run, clock=lambda: now[0])
+    job = start(session)
+    for epoch in (1, 2, 3):
+        go_on(session, job, epoch, epoch / 10)
+        now[0] += 0.01
+
+    def kept() -> list[int]:
+        (record,) = Study.read(run.study, SearchConfig()).records()
+        return [epoch.epoch for epoch in record.epochs]
+
+    assert kept() == [1]
+    now[0] += 0.1
+    go_on(session, job, 4, 0.4)
+    assert kept() == [1, 2, 3, 4]
+    go_on(session, job, 5, 0.5)
+    session.on_end(job.number, None)
+    assert kept() == [1, 2, 3, 4, 5]
 
 
 def test_a_full_disk_ends_the_search_and_costs_no_more_than_the_epoch_that_found_it_full(run: RunFolder) -> None:

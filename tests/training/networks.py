@@ -1,5 +1,6 @@
 """Tiny networks, and memory that does not suffice."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,14 +28,19 @@ def tiny(*layers: nn.Module, classes: int = 3, per_pixel: bool = False) -> Class
 
 def short_of_memory(network: Network, images: int) -> Network:
     """Let a network run out of memory with more than so many images, once its backbone is through with them."""
+    network.get_submodule("head").register_forward_pre_hook(refuse_more_than(images))
+    return network
+
+
+def refuse_more_than(images: int) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+    """A hook under which a module runs out of memory with more than so many images."""
 
     def refuse(_module: nn.Module, arguments: tuple[Any, ...]) -> None:
         (maps,) = arguments
         if len(maps) > images:
             raise torch.OutOfMemoryError(f"CUDA out of memory: {len(maps)} images")
 
-    network.get_submodule("head").register_forward_pre_hook(refuse)
-    return network
+    return refuse
 
 
 def images(count: int, px: int = 8) -> Tensor:

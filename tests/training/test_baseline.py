@@ -6,19 +6,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+from torch import nn
 
 from tests.conftest import trial_config
+from tests.training.networks import NO_CHANGE, refuse_more_than
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
 from tune_cnn.evaluation import evaluate_model, predict
+from tune_cnn.models.classifier import Classifier
+from tune_cnn.models.freeze import UnitLine
 from tune_cnn.results.effective import compare_effective
 from tune_cnn.results.records import EpochRecord, TrialFolder
 from tune_cnn.sections.model import HeadConfig
-from tune_cnn.training.baseline import folded, linear_model
+from tune_cnn.sections.training import TrainingConfig
+from tune_cnn.training.baseline import LinearBaseline, folded, linear_model
+from tune_cnn.training.batches import Batches
+from tune_cnn.training.objective import objective_for
 from tune_cnn.trial import run_trial
 
 
@@ -112,3 +120,21 @@ def test_a_killed_baseline_is_not_fitted_again(shapes: Path, cache: Cache, tmp_p
     config = with_head(shapes, {"kind": "logistic"})
     first = run(config, tmp_path, cache)
     assert run(config, tmp_path, cache) == first  # the seconds too: nothing ran
+
+
+def test_images_that_memory_does_not_hold_together_go_through_the_backbone_in_parts() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
+    batches = Batches.of(pixels, np.arange(20) % 3, batch_size=8, preprocessing=NO_CHANGE, device=torch.device("cpu"))
+
+    def fitted(holds: int) -> torch.Tensor:
+        torch.manual_seed(0)
+        trunk = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        model = Classifier(trunk, nn.Sequential(nn.Linear(6, 3)), UnitLine((1, 1, 1), (1, 1, 1)), NO_CHANGE)
+        model.freeze_to(3)
+        model.unit_modules()[0].register_forward_pre_hook(refuse_more_than(holds))
+        objective = objective_for("classification", TrainingConfig(), [7, 7, 6])
+        head, scored = HeadConfig(kind="logistic"), lambda scores: scores["val_accuracy"]
+        list(LinearBaseline(model, batches, batches, objective, head, balanced=False, score_of=scored).epochs())
+        return model.head.get_parameter("0.weight")
+
+    assert torch.allclose(fitted(3), fitted(8), atol=1e-5)

@@ -132,6 +132,11 @@ def test_features_are_shared_by_those_with_the_same_content_alone(
     assert len(entries(cache)) == (1 if shared else 2)
 
 
+def test_processors_that_add_up_otherwise_share_no_features() -> None:
+    named = f"cpu {torch.backends.cpu.get_cpu_capability()}"
+    assert named in Setting("tiny", PX, CPU).parts()
+
+
 def test_half_precision_is_kept_as_it_is(tmp_path: Path) -> None:
     model, shown = network(), view()
     prefix = prefix_of(model, Cache(tmp_path), precision=Precision("bfloat16"))

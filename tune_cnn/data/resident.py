@@ -15,7 +15,8 @@ from tune_cnn.sections.data import Data
 from tune_cnn.sections.image import ImageConfig
 
 _MOST = 2
-"""Data sets: of their images only what the system keeps in its page cache is in memory."""
+"""Data sets: of their images only what the system keeps in its page cache is in memory. Where the cache cannot be used
+all of them are, and then one has to do."""
 _kept: OrderedDict[tuple[str, str, Cache], tuple[str, ImageData]] = OrderedDict()
 
 
@@ -33,7 +34,7 @@ def open_resident(data: Data, image: ImageConfig, *, cache: Cache) -> ImageData:
     before, kept = _kept.pop(key, ("", None))
     opened = kept if kept is not None and before == stamp else open_data(data, image, cache=cache)
     _kept[key] = (stamp, opened)
-    while len(_kept) > _MOST:
+    while len(_kept) > (1 if opened.note else _MOST):
         _kept.popitem(last=False)
     return opened
 

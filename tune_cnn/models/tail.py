@@ -60,6 +60,7 @@ class Cut:
         Raises:
             InexactCutError: the tail gives other logits, or writes into what it is given, as an activation in place
                 would; or the prefix or the tail cannot run.
+            OutOfMemoryError: a GPU has no room for it now.
         """
         modes = self.model.training, self.tail.training
         try:
@@ -67,6 +68,8 @@ class Cut:
             with torch.inference_mode():
                 given = tuple(one.clone() for one in activation)
                 expected, logits = self.model.eval()(images), self.tail.eval()(as_inputs(given))
+        except torch.OutOfMemoryError:
+            raise  # says nothing of the cut
         except _CANNOT_RUN as error:
             raise InexactCutError(f"cut after unit {self.units}, it cannot run: {error}") from error
         finally:

@@ -183,11 +183,9 @@ class Forecast:
         if work.model not in self._costs.models:  # of a mixture that the draws did not come to
             asked = work.model
             nearest = min(self._costs.models, key=lambda key: (key.label != asked.label, abs(key.px - asked.px)))
-            work = replace(work, model=nearest, frozen_units=min(work.frozen_units, self._units(nearest)))
+            units = len(self._costs.models[nearest].unit_seconds)
+            work = replace(work, model=nearest, units=units, frozen_units=min(work.frozen_units, units))
         return self._costs.price(work)
-
-    def _units(self, key: object) -> int:
-        return next(work.units for work in self._pool.works if work.model == key)
 
 
 def _in_phase(work: Work, *, warm_up: bool) -> Work:

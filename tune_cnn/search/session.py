@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tune_cnn.config import TrialConfig
 from tune_cnn.errors import MismatchError
@@ -31,6 +31,7 @@ from tune_cnn.yaml_files import load_model, write_yaml
 # Tables are rewritten while the search runs, but never for more than this share of its time.
 _TABLE_TIME_SHARE = 0.05
 _SECONDS_BETWEEN_NOTES = 10.0
+_SECONDS_BETWEEN_WRITES = 0.1
 # Trials of earlier drivers that a forecast begins with: their configs are files, and reading these takes time.
 _MOST_RECALLED = 30
 
@@ -49,6 +50,16 @@ class Live:
     def best_score(self) -> float | None:
         """The best score so far; None before the first epoch."""
         return max((epoch.score for epoch in self.epochs), default=None)
+
+
+class Told(NamedTuple):
+    """An epoch that a worker has told of, and that is not written yet."""
+
+    number: int
+    epoch: EpochRecord
+    stop_reason: str
+    facts: TrialFacts | None
+    """Those of the trial, with the first epoch."""
 
 
 Event = Callable[[str], None]
@@ -102,6 +113,8 @@ class SearchSession:
         self._tables_due = 0.0
         self._most_at_once = 1
         self._seconds_due = 0.0
+        self._told: list[Told] = []
+        self._told_due = 0.0
         self._estimate: Estimate | None = None
         self._replay()
         self._close_decided()
@@ -163,11 +176,11 @@ class SearchSession:
         live.epochs = sorted([*(known | {epoch.epoch: epoch}).values()], key=lambda past: past.epoch)
         if epoch.epoch not in known:
             live.stop_reason = live.stop_reason or self._mismatch(live, epoch, facts) or self._stop_reason(live, epoch)
-        with self._study.at_once():
-            if self.records[number].facts is None:
-                self._study.note(number, facts=facts.as_json())
-            if known.get(epoch.epoch) != epoch:
-                self._study.report(number, epoch, stop=live.stop_reason)
+        if known.get(epoch.epoch) != epoch:
+            self._told.append(
+                Told(number, epoch, live.stop_reason, facts if self.records[number].facts is None else None)
+            )
+            self._keep_told_when_due()
         self._update_record(number, facts=facts, peak_memory_mb=peak_memory_mb)
         if self._estimate and epoch.epoch not in known:
             self._estimate.on_epoch(number, live.job.config, epoch)
@@ -181,6 +194,7 @@ class SearchSession:
         if failure is None and not live.epochs:
             failure = "ended without an epoch"
         with self._study.at_once():
+            self._keep_told()
             self._close(number, live.stop_reason, failure)
             self._reserve()
             self._note_seconds(force=True)
@@ -235,6 +249,7 @@ class SearchSession:
 
     def _draw(self) -> Job:
         with self._study.at_once():
+            self._keep_told()  # before: a suggestion is made by what is known
             number, drawn = self._study.ask(self.space)
             job = self._noted(number, drawn)
         return self._begun(job, drawn)
@@ -285,6 +300,23 @@ class SearchSession:
         self._study.note(number, peak_memory_mb=record.peak_memory_mb)
         self._study.finish(number, state, max((epoch.score for epoch in record.epochs), default=None), reason)
         self._update_record(number, state=state, reason=reason)
+
+    def _keep_told_when_due(self) -> None:
+        """Write an epoch at once where they come slowly; in a rush many together, as each write waits for the disk.
+
+        One that a killed driver has not written is told again by the checkpoint of its trial. A decision is not.
+        """
+        if self._clock() >= self._told_due or self._told[-1].stop_reason:
+            with self._study.at_once():
+                self._keep_told()
+            self._told_due = self._clock() + _SECONDS_BETWEEN_WRITES
+
+    def _keep_told(self) -> None:
+        for told in self._told:
+            if told.facts is not None:
+                self._study.note(told.number, facts=told.facts.as_json())
+            self._study.report(told.number, told.epoch, stop=told.stop_reason)
+        self._told.clear()
 
     def _mismatch(self, live: Live, epoch: EpochRecord, facts: TrialFacts) -> str:
         """Compare what was read back: at the first epoch this driver hears of, and whenever a phase has begun."""

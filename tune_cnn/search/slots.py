@@ -49,10 +49,15 @@ def share_out(
     """
     asked = 1.0 if per_trial.gpus is None else gpu_share if per_trial.gpus == "auto" else per_trial.gpus
     asked_gpus = asked if gpus else 0.0
-    fits = [int(cpus / per_trial.cpus)] + ([int(gpus / asked_gpus)] if asked_gpus else [])
+    fits = [int(cpus / per_trial.cpus)] + ([_on_gpus(gpus, asked_gpus)] if asked_gpus else [])
     if min(fits) < 1:
         raise InputError(
             f"a trial asks for {per_trial.cpus:g} CPUs and {asked_gpus:g} GPUs, but there are only {cpus:g} and "
             f"{gpus:g}; write less with --cpus-per-trial and --gpus-per-trial"
         )
     return Slots(cpus, gpus, per_trial.cpus, asked_gpus, min([*fits, concurrent or fits[0]]))
+
+
+def _on_gpus(gpus: float, each: float) -> int:
+    """Count the trials that fit; what asks for a part of a GPU gets it of one GPU, never of two."""
+    return int(gpus / each) if each >= 1 else int(gpus) * int(1 / each)

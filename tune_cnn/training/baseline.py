@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tune_cnn.models.classifier import Classifier
-from tune_cnn.models.network import single
+from tune_cnn.models.network import Inputs, images_in, single
 from tune_cnn.results.records import EpochRecord
 from tune_cnn.sections.model import HeadConfig
 from tune_cnn.training.batches import Batches
 from tune_cnn.training.checkpoint import Checkpoint, frozen_digest, moving_state, restore_model
 from tune_cnn.training.feed import FeatureUse, Feeds
 from tune_cnn.training.loop import Epoch, evaluate
+from tune_cnn.training.micro_batches import MicroBatches, split
 from tune_cnn.training.objective import Objective
 
 log = logging.getLogger(__name__)
@@ -131,9 +132,16 @@ class LinearBaseline:
         """Give the training images' features, (N, F), and class ids, (N,)."""
         fed = self.feeds.train.of(self.train)
         network = fed.network.eval()
-        pairs = [
-            (single(network.features(single(inputs))).cpu(), labels.cpu()) for inputs, labels in fed.batches.in_order()
-        ]
+        micro = MicroBatches(purpose="what the fit learns from")
+
+        def of(inputs: Inputs) -> Tensor:
+            pieces = micro.fit(
+                images_in(inputs),
+                lambda parts: [single(network.features(single(piece))).cpu() for piece in split(inputs, parts)],
+            )
+            return torch.cat(pieces)
+
+        pairs = [(of(inputs), labels.cpu()) for inputs, labels in fed.batches.in_order()]
         features, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
         return features.double().numpy(), labels.numpy()
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tune_cnn.models.cut import InexactCutError
 from tune_cnn.models.network import Network
 from tune_cnn.models.tail import cut_network
 from tune_cnn.training.batches import Batches
@@ -36,8 +37,10 @@ def measure_costs(model: Network, view: Batches, setting: Setting) -> Costs:
     images = setting.arranged(view.sample(IMAGES))
     training = model.training
     model.eval()
-    runs = [UnitTimes(model, device).run(images) for _ in range(_REPEATS)]
-    model.train(training)
+    try:
+        runs = [UnitTimes(model, device).run(images) for _ in range(_REPEATS)]
+    finally:
+        model.train(training)
     sizes = runs[0].sizes_bytes if model.can_be_cut_inside else [None] * len(model.units)
     return Costs(
         seconds=tuple(min(times) / len(images) for times in zip(*(run.seconds for run in runs), strict=True)),
@@ -63,11 +66,13 @@ class UnitTimes:
         """Pass (B, 3, H, W) through; what runs between two units counts for the later one, at the end for the last."""
         units = self._model.unit_modules()
         hooks = [unit.register_forward_hook(self._noted(place, len(images))) for place, unit in enumerate(units)]
-        self._last = now(self._device)
-        self._model.features(images)
-        self.seconds[-1] += now(self._device) - self._last
-        for hook in hooks:
-            hook.remove()
+        try:
+            self._last = now(self._device)
+            self._model.features(images)
+            self.seconds[-1] += now(self._device) - self._last
+        finally:  # memory may not suffice, and then the model is trained all the same
+            for hook in hooks:
+                hook.remove()
         return self
 
     def _noted(self, place: int, images: int) -> Callable[..., None]:
@@ -92,9 +97,12 @@ def now(device: torch.device) -> float:
     return time.process_time() / torch.get_num_threads()
 
 
-def _top_bytes(model: Network, images: Tensor) -> int:
-    """What stands on the whole backbone takes, per image."""
-    cut = cut_network(model, len(model.units), images)
+def _top_bytes(model: Network, images: Tensor) -> int | None:
+    """What stands on the whole backbone takes, per image; None where the network cannot be cut at all."""
+    try:
+        cut = cut_network(model, len(model.units), images)
+    except InexactCutError:
+        return None
     return sum(Form.of(tensor).size_bytes for tensor in cut.activation(images))
 
 

@@ -30,7 +30,8 @@ KIND = "features"
 FORMAT_VERSION = 1
 # Always as many images at once: with fewer, the last digits of a sum may differ.
 BATCH = 32
-_PROVED_ON = 4
+PROVED_ON = 4
+"""Images on which a cut is tried."""
 # numpy knows no bfloat16.
 _STORED_AS: Mapping[torch.dtype, type[np.generic]] = {
     torch.float32: np.float32,
@@ -136,8 +137,14 @@ class Setting:
 
     def parts(self) -> list[Any]:
         """Give plain data that names it, versions included."""
-        device = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
-        return [self.backbone, self.px, device, str(self.precision), *_versions()]
+        return [self.backbone, self.px, self._computed_by, str(self.precision), *_versions()]
+
+    @property
+    def _computed_by(self) -> str:
+        """Name the device by what decides the last digits of its sums, and how fast it is."""
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        return f"{self.device.type} {torch.backends.cpu.get_cpu_capability()}"
 
     def computing(self) -> AbstractContextManager[Any]:
         """Give the context in which the prefix computes as the whole network does."""
@@ -204,12 +211,12 @@ class Prefix:
 
     def _prove(self, view: Batches, cut: Cut) -> None:
         with self.setting.computing():
-            cut.prove(self.setting.arranged(view.sample(_PROVED_ON)))
+            cut.prove(self.setting.arranged(view.sample(PROVED_ON)))
 
     def _activations(self, view: Batches, cut: Cut, start: int, source: Source) -> Iterator[Activation]:
         """Give the activation of all images in order, from the features after `start` units on."""
         if start:
-            images = view.sample(_PROVED_ON)
+            images = view.sample(PROVED_ON)
             cut = cut_network(cut_network(self.model, start, images).tail, cut.units - start, images)
         for places, new in _batches(len(view.labels)):
             with self.setting.computing():

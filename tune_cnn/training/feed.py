@@ -16,6 +16,7 @@ from tune_cnn.training.batches import Batches
 from tune_cnn.training.cut_choice import cut_for
 from tune_cnn.training.features import Prefix, Setting
 from tune_cnn.training.ladder import find_ladder
+from tune_cnn.training.micro_batches import is_out_of_memory
 from tune_cnn.training.precision import FULL, Precision
 
 _SAMPLE = 2
@@ -60,7 +61,11 @@ class Feed:
         if use is None or not still:
             return
         setting = Setting(use.backbone, use.px, sample.device, precision)
-        self._ladder = find_ladder(model, setting, sample, use.cache)
+        try:
+            self._ladder = find_ladder(model, setting, sample, use.cache)
+        except RuntimeError as error:
+            self._give_up_for_want_of_memory(error)
+            return
         self._rungs = dict(self._ladder.rungs)
         self._prefix = Prefix(model, setting, prefix_digests(model, still), use.cache)
         self._choose()
@@ -83,6 +88,8 @@ class Feed:
                 log.info("other features are tried: %s", error)
                 del self._rungs[cut.units]
                 self._choose()
+            except RuntimeError as error:
+                self._give_up_for_want_of_memory(error)
             else:
                 return Fed(
                     cut.tail, replace(view, source=rows, key=f"{view.key} {cut.units}"), self._spared_seconds(cut)
@@ -97,6 +104,17 @@ class Feed:
             return
         self._cut = cut_network(self._model, units, self._sample.sample(_SAMPLE))
         log.info("features are cached after %s", self.place())
+
+    def _give_up_for_want_of_memory(self, error: RuntimeError) -> None:
+        """Feed images from here on: training can make its batches smaller, what features are computed in cannot be.
+
+        Raises:
+            RuntimeError: it is another error.
+        """
+        if not is_out_of_memory(error):
+            raise error
+        log.info("no features are cached: computing them runs out of memory")
+        self._cut = None
 
     def place(self) -> str:
         """Say in words where the network is cut; empty if it is not."""

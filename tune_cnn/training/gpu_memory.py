@@ -7,7 +7,7 @@ import torch
 
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
-from tune_cnn.errors import TuneCnnError
+from tune_cnn.errors import TrialError, TuneCnnError
 from tune_cnn.models.trunk import frozen_units_of
 from tune_cnn.training.batches import best_device
 from tune_cnn.training.micro_batches import is_out_of_memory
@@ -32,13 +32,14 @@ def gpu_memory(configs: Sequence[TrialConfig], classes: int, cache: Cache) -> Gp
         cache: keeps in which precision the GPU trains them fastest.
 
     Returns:
-        None where there is no GPU. All of it is used where memory does not suffice for a configuration.
+        None where there is no GPU. All of it is used where memory does not suffice for a configuration, or none can be
+        built.
     """
     device = best_device()
     if device.type != "cuda":
         return None
     whole = torch.cuda.get_device_properties(device).total_memory
-    used = max((_used_bytes(config, classes, cache, device, whole) for config in configs), default=whole)
+    used = max((_used_bytes(config, classes, cache, device, whole) for config in configs), default=0) or whole
     return GpuMemory(used_mb=used / 2**20, total_mb=whole / 2**20)
 
 
@@ -48,6 +49,8 @@ def _used_bytes(config: TrialConfig, classes: int, cache: Cache, device: torch.d
         torch.cuda.empty_cache()  # of the probe
         torch.cuda.reset_peak_memory_stats(device)
         timed.step(frozen_units_of(config.model), config.training.batch_size, Watch(device, config.cpu_threads))
+    except TrialError:  # memory does not suffice for a single image
+        return whole
     except TuneCnnError:
         return 0
     except RuntimeError as error:

@@ -20,11 +20,10 @@ from tune_cnn.models.tail import cut_network, freeze_depths
 from tune_cnn.training.batches import Batches
 from tune_cnn.training.cut_choice import Costs, choose_rungs
 from tune_cnn.training.cut_costs import measure_costs
-from tune_cnn.training.features import FORMAT_VERSION, Form, Forms, Setting
+from tune_cnn.training.features import FORMAT_VERSION, PROVED_ON, Form, Forms, Setting
 
 log = logging.getLogger(__name__)
 KIND = "cuts"
-_PROVED_ON = 4
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def _top(model: Network) -> list[str]:
 
 def prove_ladder(model: Network, view: Batches, setting: Setting, costs: Costs) -> Ladder:
     """Choose the rungs by their costs, and try each on a few images; for one that is not exact others are chosen."""
-    images = setting.arranged(view.sample(_PROVED_ON))
+    images = setting.arranged(view.sample(PROVED_ON))
     proved: dict[int, Forms | None] = {}
     while True:
         rungs = choose_rungs(

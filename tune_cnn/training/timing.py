@@ -60,6 +60,8 @@ def measure_model(
     machine.reset_peak_memory()
     began = time.perf_counter()
     timed = TimedModel(config, classes, cache)
+    if timed.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()  # of the networks before
     least = timed.network.least_batch
     small, large = max(least, min(batch_sizes)), max(least, *batch_sizes)
     units, top, sizes = timed.forward(least, watch)
