@@ -1,7 +1,10 @@
 """More trials for a run, of its own space or of a changed one."""
 
 import itertools
+import multiprocessing
+import random
 import shutil
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +19,7 @@ from tune_cnn.search.finalists import finalists
 from tune_cnn.search.run_facts import RunFacts, read_facts, write_facts
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
-from tune_cnn.space.schema import Space
+from tune_cnn.space.schema import Space, read_space
 from tune_cnn.yaml_files import write_yaml
 
 RATE = "training.optimizer.lr"
@@ -166,6 +169,31 @@ def test_a_kill_leaves_the_old_run_or_the_new_one_whole(run: RunFolder) -> None:
 def made_space_of(run: RunFolder) -> Space:
     """The space that `resume` reads."""
     return open_extended(run, None, trials=99, overrides=["search.trials=4"], data_root=None).space
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_an_extension_has_happened_or_not(run: RunFolder) -> None:
+    before = begin_run(run, made_space(run.path.parent, overrides=FEW), trials=4).records
+    old, new = read_facts(run).space_digest, made_space(run.path.parent, overrides=(*FEW, HIGHER))
+    ends = {old: 0, new.digest(): 0}
+    for seed in range(30):
+        folder = RunFolder(run.path.with_name(f"killed-{seed}"))
+        shutil.copytree(run.path, folder.path, symlinks=True)
+        process = multiprocessing.get_context("fork").Process(target=extend_run, args=(folder, read_facts(folder), new))
+        process.start()
+        time.sleep(random.Random(seed).uniform(0.0, 1.5))  # noqa: S311 - no secret
+        process.kill()
+        process.join()
+        sweep(folder.path)
+        finish_extension(folder)
+        digest = read_facts(folder).space_digest
+        ends[digest] += 1
+        assert read_space(folder.space).digest() == digest, f"seed {seed}"
+        records = Study.read(folder.study, new.search).records()
+        assert [record.epochs for record in records] == [record.epochs for record in before.values()], f"seed {seed}"
+        assert any(record.outside for record in records) is (digest != old), f"seed {seed}"
+        assert not list(folder.path.glob(".*.part*")), f"seed {seed}"
+    assert all(ends.values()), ends  # else the moments were badly chosen
 
 
 def test_a_kill_before_all_was_written_aside_leaves_the_run_as_it_was(run: RunFolder) -> None:

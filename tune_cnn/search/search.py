@@ -178,6 +178,7 @@ def _check_space(run: RunFolder, before: RunFacts, space: Space, asked: Asked, s
         return
     if not asked.extend:
         raise refuse_space(run, space, asked)
+    screen.note("looking where the run's trials lie in the new space …")
     screen.note(extend_run(run, before, space))
 
 
