@@ -15,21 +15,19 @@ module._SECONDS_IN_ORDER, module._SECONDS_OF_ONE = {in_order}, {of_one}
 interrupts.farewell = lambda: "go on with: this"
 try:
     with interrupts.listening():
-        print("listens", flush=True)
         {work}
 except KeyboardInterrupt:
     print("in order", interrupts.exit_code, flush=True)
     {after}
 sys.exit(interrupts.exit_code)
 """
-STUCK = """while True:
-            try: time.sleep(60)
-            except KeyboardInterrupt: print('swallowed', flush=True)"""
+WAITS = 'print("listens", flush=True); time.sleep(60)'
+STUCK = f"""try: {WAITS}
+        except KeyboardInterrupt: print("swallowed", flush=True)
+        time.sleep(60)"""
 
 
-def started(
-    work: str = "time.sleep(60)", after: str = "", *, in_order: float = 60, of_one: float = 60
-) -> subprocess.Popen[str]:
+def started(work: str = WAITS, after: str = "", *, in_order: float = 60, of_one: float = 60) -> subprocess.Popen[str]:
     code = START.format(work=work, after=after, in_order=in_order, of_one=of_one)
     pipe = subprocess.PIPE
     process = subprocess.Popen([sys.executable, "-c", code], stdout=pipe, stderr=pipe, text=True)
@@ -46,7 +44,7 @@ def test_the_first_signal_ends_the_command_in_order(number: signal.Signals, code
     assert process.returncode == code
 
 
-@pytest.mark.parametrize("work", ["time.sleep(60)", STUCK], ids=["stuck-in-cleaning-up", "interrupt-swallowed"])
+@pytest.mark.parametrize("work", [WAITS, STUCK], ids=["stuck-in-cleaning-up", "interrupt-swallowed"])
 def test_where_order_takes_too_long_the_command_says_its_farewell_and_leaves(work: str) -> None:
     process = started(work, after="time.sleep(60)", in_order=0.1)
     process.send_signal(signal.SIGTERM)

@@ -40,6 +40,7 @@ _FLAGS = (
     "search.per_trial.gpus",
     "search.seed",
 )
+_INTERRUPTED = "interrupted; "
 _debug = False
 
 
@@ -289,22 +290,23 @@ def _search(
     asked = Asked(extend, ("--space", str(opened.space.path), *sets))
     cache = cache_of(given.cache_dir, given.cache_gb)
     places = SearchPlaces(RunFolder(run.absolute()), cache, given.weights, given.address, given.insecure_cluster)
-    command = masked(shlex.join(["tune-cnn", *sys.argv[1:]]))
-    resume = masked(shlex.join(["tune-cnn", "resume", str(run), *given.words()]))
+    command, resume = _command(), masked(shlex.join(["tune-cnn", "resume", str(run), *given.words()]))
     before = _changed(places.run.run)
     # Until run.json tells of this call, what it asks for is known to nobody else.
-    interrupts.farewell = lambda: (
-        f"interrupted; go on with: {command if _changed(places.run.run) == before else resume}"
-    )
+    interrupts.farewell = lambda: _go_on(command if _changed(places.run.run) == before else resume)
     try:
         search(opened.space, places, Screen(terminal()), backbones=opened.backbones, command=command, asked=asked)
-    except (KeyboardInterrupt, StoreError, ChangedDataError, OSError) as ended:
-        farewell = interrupts.farewell()
-        interrupts.farewell = str
-        told = farewell if isinstance(ended, KeyboardInterrupt) else farewell.removeprefix("interrupted; ")
-        Console(stderr=True).print(line(told), soft_wrap=True)
+    except (StoreError, ChangedDataError, OSError):
+        Console(stderr=True).print(line(interrupts.farewell().removeprefix(_INTERRUPTED)), soft_wrap=True)
         raise
-    interrupts.farewell = str
+
+
+def _command() -> str:
+    return masked(shlex.join(["tune-cnn", *sys.argv[1:]]))
+
+
+def _go_on(command: str) -> str:
+    return f"{_INTERRUPTED}go on with: {command}"
 
 
 def _changed(file: Path) -> int | None:
@@ -321,13 +323,18 @@ def _text(error: TuneCnnError | OSError) -> str:
 
 def main() -> None:
     """Run the command line; every error on purpose becomes one message and an exit code, never a traceback."""
+    interrupts.farewell = lambda: _go_on(_command())
     try:
         with interrupts.listening():
             app()
     except SystemExit as done:
-        sys.exit(interrupts.exit_code or done.code)
+        code = done.code
     except (TuneCnnError, OSError) as error:
         if _debug:
             raise
         Console(stderr=True).print(line(masked(_text(error))), soft_wrap=True)
-        sys.exit(interrupts.exit_code or (2 if isinstance(error, InputError) else 1))
+        code = 2 if isinstance(error, InputError) else 1
+    if interrupts.exit_code:
+        Console(stderr=True).print(line(interrupts.farewell()), soft_wrap=True)
+        interrupts.farewell = str
+    sys.exit(interrupts.exit_code or code)

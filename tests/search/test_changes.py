@@ -68,7 +68,7 @@ def test_another_space_is_refused_with_the_commands_that_go_on(tmp_path: Path) -
     before = space_of(tmp_path)
     write_yaml(run.space, before.canonical())
     space = space_of(tmp_path, training__epochs=8)
-    assert not is_same_space(run, facts(space_digest=before.digest()), space)
+    assert not is_same_space(run, facts(space_digest=before.digest()), space, version="0.1.0")
     lines = refuse_space(run, space, Asked(words=("--space", "new.yaml", "--set=training.epochs=8"))).faults
     assert lines == (
         f"{run.path}: holds another search, its space differs from this one:",
@@ -79,11 +79,24 @@ def test_another_space_is_refused_with_the_commands_that_go_on(tmp_path: Path) -
     )
 
 
-def test_a_space_that_only_another_version_wrote_otherwise_is_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("version", "same"), [("0.2.0", True), ("0.1.0", False)], ids=["another", "the-same"])
+def test_a_space_that_only_another_version_wrote_otherwise_is_the_same(
+    tmp_path: Path, version: str, same: bool
+) -> None:
     run = RunFolder(tmp_path / "run")
     space = space_of(tmp_path)
     write_yaml(run.space, space.canonical())
-    assert is_same_space(run, facts(space_digest="of a version that knew fewer settings"), space)
+    before = facts(space_digest="of a version that knew fewer settings")
+    assert is_same_space(run, before, space, version=version) is same
+
+
+def test_a_space_that_was_changed_in_the_run_folder_is_refused(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    space = space_of(tmp_path, training__epochs=8)
+    write_yaml(run.space, space.canonical())
+    assert refuse_space(run, space, Asked()).faults == (
+        f"{run.space}: was changed since the last call; bring it back from a copy",
+    )
 
 
 @pytest.fixture(scope="module")

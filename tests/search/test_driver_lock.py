@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -55,9 +57,15 @@ def run(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path / "run")
 
 
-def start(code: str, run: RunFolder) -> "subprocess.Popen[str]":
-    pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-c", code, str(run.path)], stdin=pipe, stdout=pipe, text=True)
+@contextmanager
+def started(code: str, run: RunFolder) -> "Iterator[subprocess.Popen[str]]":
+    line, pipe = [sys.executable, "-c", code, str(run.path)], subprocess.PIPE
+    with subprocess.Popen(line, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def said(process: "subprocess.Popen[str]", lines: int) -> list[str]:
@@ -66,27 +74,23 @@ def said(process: "subprocess.Popen[str]", lines: int) -> list[str]:
 
 
 def test_of_twenty_that_start_at_once_one_runs_and_is_named_to_the_others(run: RunFolder) -> None:
-    process = start(TWENTY, run)
-    lines = said(process, 20)
-    assert lines.count("runs") == 1
-    holder = Holder.model_validate_json(run.driver.read_bytes())
-    refused = [line for line in lines if line != "runs"]
-    assert all(f"another search is at work in this folder ({holder.text})" in line for line in refused), refused
-    process.communicate()  # its standard input ends, and with that the one that runs
+    with started(TWENTY, run) as process:
+        lines = said(process, 20)
+        assert lines.count("runs") == 1
+        holder = Holder.model_validate_json(run.driver.read_bytes())
+        refused = [line for line in lines if line != "runs"]
+        assert all(f"another search is at work in this folder ({holder.text})" in line for line in refused), refused
+        process.communicate()  # its standard input ends, and with that the one that runs
     assert not run.driver.exists()
 
 
 def test_a_driver_that_was_killed_is_followed_by_the_next_with_one_line(run: RunFolder) -> None:
-    process = start(HOLD, run)
-    assert said(process, 1) == ["holds"]
-    os.kill(process.pid, signal.SIGSTOP)  # it is silent, but it lives
-    with (
-        pytest.raises(RunFolderError, match=f"process {process.pid} on {socket.gethostname()}, since 2"),
-        driver_lock(run),
-    ):
-        pass
-    process.kill()
-    process.communicate()
+    with started(HOLD, run) as process:
+        assert said(process, 1) == ["holds"]
+        os.kill(process.pid, signal.SIGSTOP)  # it is silent, but it lives
+        alive = f"process {process.pid} on {socket.gethostname()}, since 2"
+        with pytest.raises(RunFolderError, match=alive), driver_lock(run):
+            pass
     notes: list[str] = []
     with driver_lock(run, note=notes.append):
         pass

@@ -1,6 +1,10 @@
 """More trials for a run, of its own space or of a changed one."""
 
+import itertools
+import multiprocessing
+import random
 import shutil
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +19,7 @@ from tune_cnn.search.finalists import finalists
 from tune_cnn.search.run_facts import RunFacts, read_facts, write_facts
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
-from tune_cnn.space.schema import Space
+from tune_cnn.space.schema import Space, read_space
 from tune_cnn.yaml_files import write_yaml
 
 RATE = "training.optimizer.lr"
@@ -32,7 +36,8 @@ def run(tmp_path: Path) -> RunFolder:
 
 def begin_run(run: RunFolder, space: Space, *, trials: int | None = None) -> SearchSession:
     """Do what a search does: say what the folder is about, and run so many trials; None for all."""
-    session = open_session(space, run)
+    seconds = itertools.count()
+    session = open_session(space, run, clock=lambda: float(next(seconds)))  # no epoch comes in a rush
     write_yaml(run.space, space.canonical())
     write_facts(run, RunFacts(command="", weights={}, space_digest=space.digest(), data="d" * 64, seed=3))
     drive(session, most=trials)
@@ -87,9 +92,9 @@ def test_the_old_space_is_kept_and_the_run_is_of_the_new_one(run: RunFolder) -> 
 
 
 def test_what_lies_outside_teaches_nobody_and_is_nobodys_measure(run: RunFolder) -> None:
-    """The scores of the trials that lie outside are made the best of all, and change nothing that comes after."""
+    """The scores of the trials that lie outside, made the worst or the best of all, change nothing that comes after."""
     tables = []
-    for bonus in (0.0, 5.0):
+    for bonus in (-5.0, 5.0):
         folder = RunFolder(run.path.with_name(f"run-{bonus:g}"))
         alone = ("search.sampler=random", "search.asha=null")  # so far no trial has changed another
         session = open_session(made_space(run.path.parent, overrides=(*FEW, *alone)), folder)
@@ -103,6 +108,7 @@ def test_what_lies_outside_teaches_nobody_and_is_nobodys_measure(run: RunFolder)
                 go_on(session, job, epoch, rising(session.records[number].values, epoch) + bonus * outside)
             session.on_end(number, None)
         session, _ = extended(folder, ONE_BACKBONE, "search.random_trials=2")
+        assert sum(record.outside for record in session.records.values()) == 5
         drive(session)
         tables.append([session.records[number].epochs for number in range(6, 9)])
         assert not [record for record in finalists(session.records.values(), 9) if record.outside]
@@ -138,31 +144,61 @@ def test_running_trials_go_on_within_the_new_space_and_end_outside(run: RunFolde
     assert gone.reason == "the space was changed, and does not hold it"
 
 
-@pytest.mark.parametrize("moved", range(5), ids=lambda moved: f"after-{moved}-files")
-def test_a_kill_leaves_the_old_run_or_the_new_one_whole(run: RunFolder, moved: int) -> None:
-    session = begin_run(run, made_space(run.path.parent, overrides=FEW), trials=5)
-    space = made_space(run.path.parent, overrides=(*FEW, HIGHER, "search.trials=7"))
-    (run.study.parent / "study.db-journal").write_bytes(b"")  # as SQLite leaves it
+def test_a_kill_leaves_the_old_run_or_the_new_one_whole(run: RunFolder) -> None:
+    session = begin_run(run, made_space(run.path.parent, overrides=FEW), trials=3)
+    space = made_space(run.path.parent, overrides=(*FEW, HIGHER, "search.trials=4"))
     prepare_extension(run, read_facts(run), space)
-    for file in sorted(run.extending.iterdir())[:moved]:
-        file.replace(run.path / file.name)
-    assert made_space_of(run).digest() == space.digest()
-    finish_extension(run)
-    finish_extension(run)
-    assert not run.extending.exists()
-    after = open_session(space, run)
-    assert [record.epochs for record in after.records.values()] == [one.epochs for one in session.records.values()]
-    assert read_facts(run).space_digest == made_space_of(run).digest() == space.digest()
-    assert drive(after) == 2
+    (run.path / "study.db-journal").write_bytes(b"")  # as a driver that was killed within a commit leaves it
+    names = sorted(file.name for file in run.extending.iterdir())
+    assert names == ["run.json", "space.1.yaml", "space.yaml", "study.db"]
+    for moved in range(5):
+        killed = RunFolder(run.path.with_name(f"killed-after-{moved}"))
+        shutil.copytree(run.path, killed.path, symlinks=True)
+        for name in names[:moved]:
+            (killed.extending / name).replace(killed.path / name)
+        assert made_space_of(killed).digest() == space.digest()
+        finish_extension(killed)
+        finish_extension(killed)
+        assert not killed.extending.exists()
+        assert not (killed.path / "study.db-journal").exists() or moved == 4
+        records = Study.read(killed.study, space.search).records()
+        assert [record.epochs for record in records] == [one.epochs for one in session.records.values()]
+        assert read_facts(killed).space_digest == made_space_of(killed).digest() == space.digest()
+    assert drive(open_session(space, killed)) == 1
 
 
 def made_space_of(run: RunFolder) -> Space:
     """The space that `resume` reads."""
-    return open_extended(run, None, trials=99, overrides=["search.trials=7"], data_root=None).space
+    return open_extended(run, None, trials=99, overrides=["search.trials=4"], data_root=None).space
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_an_extension_has_happened_or_not(run: RunFolder) -> None:
+    before = begin_run(run, made_space(run.path.parent, overrides=FEW), trials=4).records
+    old, new = read_facts(run).space_digest, made_space(run.path.parent, overrides=(*FEW, HIGHER))
+    ends = {old: 0, new.digest(): 0}
+    for seed in range(30):
+        folder = RunFolder(run.path.with_name(f"killed-{seed}"))
+        shutil.copytree(run.path, folder.path, symlinks=True)
+        process = multiprocessing.get_context("fork").Process(target=extend_run, args=(folder, read_facts(folder), new))
+        process.start()
+        time.sleep(random.Random(seed).uniform(0.0, 1.5))  # noqa: S311 - no secret
+        process.kill()
+        process.join()
+        sweep(folder.path)
+        finish_extension(folder)
+        digest = read_facts(folder).space_digest
+        ends[digest] += 1
+        assert read_space(folder.space).digest() == digest, f"seed {seed}"
+        records = Study.read(folder.study, new.search).records()
+        assert [record.epochs for record in records] == [record.epochs for record in before.values()], f"seed {seed}"
+        assert any(record.outside for record in records) is (digest != old), f"seed {seed}"
+        assert not list(folder.path.glob(".*.part*")), f"seed {seed}"
+    assert all(ends.values()), ends  # else the moments were badly chosen
 
 
 def test_a_kill_before_all_was_written_aside_leaves_the_run_as_it_was(run: RunFolder) -> None:
-    begin_run(run, made_space(run.path.parent, overrides=FEW), trials=5)
+    begin_run(run, made_space(run.path.parent, overrides=FEW), trials=3)
     whole = RunFolder(run.path.with_name("whole"))
     shutil.copytree(run.path, whole.path, symlinks=True)
     aside = run.path / ".extending.x1.part"
@@ -176,20 +212,20 @@ def test_a_kill_before_all_was_written_aside_leaves_the_run_as_it_was(run: RunFo
     assert not aside.exists()
 
 
-@pytest.mark.parametrize("trials", [6, 3], ids=["as-many", "fewer"])
+@pytest.mark.parametrize("trials", [3, 2], ids=["as-many", "fewer"])
 def test_a_number_that_adds_nothing_is_refused(run: RunFolder, trials: int) -> None:
-    begin_run(run, made_space(run.path.parent, overrides=FEW))
-    with pytest.raises(InputError, match=rf"--trials {trials}: .* asks for 6 trials already.*write --trials 7 or"):
+    begin_run(run, made_space(run.path.parent, overrides=(*FEW, "search.trials=3")))
+    with pytest.raises(InputError, match=rf"--trials {trials}: .* asks for 3 trials already.*write --trials 4 or"):
         open_extended(run, None, trials=trials, overrides=[], data_root=None)
     before = {file: file.read_bytes() for file in run.path.iterdir() if file.is_file()}
-    with pytest.raises(InputError, match=rf"--trials {trials}: .* has 6 trials already.*write --trials 7 or more"):
+    with pytest.raises(InputError, match=rf"--trials {trials}: .* has 3 trials already.*write --trials 4 or more"):
         extended(run, HIGHER, trials=trials)
     assert {file: file.read_bytes() for file in run.path.iterdir() if file.is_file()} == before
 
 
 def test_the_space_of_a_run_is_extended_by_a_number_alone(run: RunFolder) -> None:
-    begin_run(run, made_space(run.path.parent, overrides=FEW))
-    opened = open_extended(run, None, trials=8, overrides=[], data_root=None)
+    begin_run(run, made_space(run.path.parent, overrides=(*FEW, "search.trials=1")))
+    opened = open_extended(run, None, trials=3, overrides=[], data_root=None)
     assert opened.space.digest() == read_facts(run).space_digest
     assert drive(open_session(opened.space, run)) == 2
 

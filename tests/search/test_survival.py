@@ -1,5 +1,6 @@
 """What a search must survive: kills at any moment, trials that fail late, folders that move, disks that fill."""
 
+import itertools
 import shutil
 import sqlite3
 from dataclasses import dataclass
@@ -274,7 +275,8 @@ def test_epochs_that_come_in_a_rush_are_kept_together_with_what_comes_next(run: 
 
 
 def test_a_full_disk_ends_the_search_and_costs_no_more_than_the_epoch_that_found_it_full(run: RunFolder) -> None:
-    session = opened(run, *NO_ASHA)
+    seconds = itertools.count()
+    session = opened(run, *NO_ASHA, clock=lambda: float(next(seconds)))  # no epoch comes in a rush
     finish(session, start(session), 0.3)
     job = start(session)
     go_on(session, job, 1, 0.4)

@@ -31,10 +31,19 @@ class Asked:
     """What `tune-cnn extend RUN --trials N` is to be followed by for the same space."""
 
 
-def is_same_space(run: RunFolder, before: RunFacts, space: Space) -> bool:
-    """Whether a space is that of a run, as this version reads the two: a later version may know more settings."""
+def is_same_space(run: RunFolder, before: RunFacts, space: Space, *, version: str) -> bool:
+    """Whether a space is that of a run, as this version of tune-cnn reads the two: a later one may know more settings.
+
+    Args:
+        run: the run.
+        before: what it says of itself.
+        space: to be compared.
+        version: of this tune-cnn.
+    """
     if before.space_digest == space.digest():
         return True
+    if before.latest.versions.get("tune-cnn") == version:
+        return False
     try:
         return read_space(run.space).digest() == space.digest()
     except SpaceFileError:
@@ -50,15 +59,17 @@ def refuse_space(run: RunFolder, space: Space, asked: Asked) -> RunFolderError:
             [f"{run.path}: holds another search, and its own space cannot be read:", *error.faults, _OTHER_NAME]
         )
     found = space_differences(before, space.canonical())
+    if not found:
+        return RunFolderError(f"{run.space}: was changed since the last call; bring it back from a copy")
     trials = int(before["search"]["trials"]) + space.search.trials
-    words = shlex.join(("--trials", str(trials), *asked.words))
+    folder = shlex.quote(place(run.path))
     return RunFolderError(
         [
             f"{run.path}: holds another search, its space differs from this one:",
             *(f"  {text}" for text in found[:_MOST_DIFFERENCES]),
             *([f"  and {len(found) - _MOST_DIFFERENCES} more"] if len(found) > _MOST_DIFFERENCES else []),
-            f"to go on with the space it has: tune-cnn resume {place(run.path)}",
-            f"to add trials of this one: tune-cnn extend {place(run.path)} {words}",
+            f"to go on with the space it has: tune-cnn resume {folder}",
+            f"to add trials of this one: tune-cnn extend {folder} --trials {trials} {shlex.join(asked.words)}",
             _OTHER_NAME,
         ]
     )

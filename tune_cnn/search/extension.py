@@ -5,6 +5,7 @@ three are written aside, into a folder that appears whole: until then the run is
 one, whose files the next driver puts in their places if this one has not come to it.
 """
 
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def open_extended(
         raise InputError(
             f"--trials {trials}: {run.path} asks for {before.search.trials} trials already, and --trials says how many "
             f"it has in the end; write --trials {before.search.trials + 1} or more, or go on with what is left of "
-            f"them: tune-cnn resume {run.path}"
+            f"them: tune-cnn resume {shlex.quote(place(run.path))}"
         )
     return opened
 

@@ -163,7 +163,7 @@ def _claim(run: RunFolder, space: Space, data: ImageData, call: Call, asked: Ask
         if changed := check_versions(run, before, call.versions):
             screen.note(changed)
         check_images(run, before, data)
-        _check_space(run, before, space, asked, screen)
+        _check_space(run, before, space, asked, screen, version=call.versions["tune-cnn"])
         known = {"space_digest": space.digest(), "format": FORMAT, "images": images, "classes": classes}
         facts = before.model_copy(update={"continued": (*before.continued, call), **known})
     if run.trial(0).path.exists() and (not run.study.exists() or is_half_made(run.study)):
@@ -176,12 +176,13 @@ def _claim(run: RunFolder, space: Space, data: ImageData, call: Call, asked: Ask
     write_facts(run, facts)
 
 
-def _check_space(run: RunFolder, before: RunFacts, space: Space, asked: Asked, screen: Screen) -> None:
+def _check_space(run: RunFolder, before: RunFacts, space: Space, asked: Asked, screen: Screen, *, version: str) -> None:
     """Make sure that the run is of this space, or let it go over to it if that is asked for."""
-    if is_same_space(run, before, space):
+    if is_same_space(run, before, space, version=version):
         return
     if not asked.extend:
         raise refuse_space(run, space, asked)
+    screen.note("looking where the run's trials lie in the new space …")
     screen.note(extend_run(run, before, space))
 
 

@@ -124,10 +124,13 @@ def load_checkpoint(folder: Path, model: Network) -> tuple[Checkpoint, BestEpoch
     Raises:
         StoreError: what is there cannot be read just now.
     """
-    found = _sound(folder, STATE, "the one before it is looked at")
+    if not any((folder / name).exists() for name in (STATE, _BEFORE)):
+        return None
+    found = _sound(folder, STATE)
     if found is None:
-        found = _sound(folder, _BEFORE, "the trial begins anew")
+        found = _sound(folder, _BEFORE)
         if found is None:
+            log.warning("%s: no checkpoint is left; the trial begins anew", folder)
             return None
         log.warning("%s: goes on from the checkpoint of epoch %d, the one before", folder, found[0].epoch)
         (folder / _BEFORE).replace(folder / STATE)
@@ -138,7 +141,7 @@ def load_checkpoint(folder: Path, model: Network) -> tuple[Checkpoint, BestEpoch
     return checkpoint, best
 
 
-def _sound(folder: Path, name: str, else_: str) -> tuple[Checkpoint, BestEpoch | None] | None:
+def _sound(folder: Path, name: str) -> tuple[Checkpoint, BestEpoch | None] | None:
     """Read the checkpoint that a file tells of; None if there is no such file, and with a warning if it is damaged."""
     plain = folder / name
     if not plain.exists():
@@ -146,7 +149,7 @@ def _sound(folder: Path, name: str, else_: str) -> tuple[Checkpoint, BestEpoch |
     try:
         return _read(folder, json.loads(plain.read_bytes()))
     except _DAMAGE as error:
-        log.warning("%s: the checkpoint is damaged (%s); %s", folder, error, else_)
+        log.warning("%s: the checkpoint is damaged (%s)", folder, error)
         return None
     except OSError as error:
         raise StoreError(f"{folder}: the checkpoint cannot be read: {error}") from error
