@@ -5,7 +5,7 @@ PYTHON ?= python3
 # Files of tests side by side, as many as there are cores; each file in one process, which shares its fixtures.
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: search test test-slow test-cluster dist check format backbones bench clean
+.PHONY: search test test-slow test-cluster chaos fuzz dist check format backbones bench clean
 
 search: $(VENV)/.installed
 	test -d data/quickstart || $(BIN)/tune-cnn sample shapes data/quickstart
@@ -20,6 +20,15 @@ test-slow: $(VENV)/.installed-test
 # Clusters on this machine. `ray up` needs an SSH server (Debian: openssh-server, rsync); without, its tests are skipped.
 test-cluster: $(VENV)/.installed-cluster
 	$(BIN)/pytest -m cluster
+
+# Kills, full disks, power cuts and damaged files by the hundred; what is printed holds the seed that brings it back.
+# E.g. make chaos PARTS="kills nodes" KILLS=500 SEED=7
+chaos: $(VENV)/.installed-test
+	$(BIN)/python -m tests.chaos $(PARTS) $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS))
+
+# Ten minutes for each reader of foreign files, or SECONDS.
+fuzz: $(VENV)/.installed-test
+	$(BIN)/python -m tests.chaos.fuzz $(TARGETS) $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS))
 
 # This very version of tune-cnn in one file, which the cluster files copy to the machines.
 dist: $(VENV)/.installed

@@ -56,6 +56,18 @@ class Watched:
         """Take in that a job has ended."""
         self.session.on_end(number, failure)
 
+    def next_epoch(self, number: int, /) -> int:
+        """Give the epoch that a running job is in."""
+        return self.session.next_epoch(number)
+
+    def on_retry(self, number: int, text: str, /) -> None:
+        """Take in that a job was interrupted."""
+        self.session.on_retry(number, text)
+
+    def on_slots(self, concurrent: int, /) -> None:
+        """Take in that the cluster has changed."""
+        self.session.on_slots(concurrent)
+
     def busy_share(self, slots: int) -> float:
         """Give the share of the slots' time that was spent in epochs, while all slots were there and had work."""
         firsts = sorted(each[0] for each in self.told_at.values())

@@ -119,7 +119,7 @@ class _Cluster:
 
     def __init__(self, session: SearchSession, clock: Clock, slots: int, epoch_seconds: float) -> None:
         self._session, self._clock, self._epoch_seconds = session, clock, epoch_seconds
-        self._bridge = Bridge(session)
+        self._bridge = Bridge(session, lambda: slots)
         self._events: list[tuple[float, int, _Slot | None]] = [(0.0, place, None) for place in range(slots)]
         self._order = itertools.count(slots)
         self._outcome = Outcome(slots, 0, 0.0, 0.0, 0.0, 0)

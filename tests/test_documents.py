@@ -48,3 +48,18 @@ def test_every_link_within_the_repository_leads_somewhere() -> None:
     for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
         for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text()):
             assert (document.parent / link).exists(), (document.name, link)
+
+
+ROWS = [
+    row
+    for row in (ROOT / "docs" / "reliability.md").read_text().splitlines()
+    if row.startswith("| ") and not row.startswith("| fault |")
+]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.split("|")[1].strip())
+def test_each_fault_in_the_table_of_reliability_has_tests_that_show_it(row: str) -> None:
+    named = re.findall(r"`(tests/[^`:]+)::([^`]+)`", row.split("|")[3])
+    assert named
+    for file, test in named:
+        assert re.search(rf"^def {test}\(", (ROOT / file).read_text(), re.MULTILINE), (file, test)

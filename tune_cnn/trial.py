@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tune_cnn import machine
+from tune_cnn import machine, progress
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageData
@@ -28,7 +28,14 @@ from tune_cnn.training.keeping import Keeper
 
 log = logging.getLogger(__name__)
 
+_KEEPING_SECONDS = 600.0
+"""A large model and its optimiser may take so long on their way to a slow disk."""
+
 OnEpoch = Callable[[EpochRecord, TrialFacts, float | None], Any]
+
+
+def nobody_objects() -> None:
+    """Let an epoch be kept."""
 
 
 def nobody_listens(_epoch: EpochRecord, _facts: TrialFacts, _peak_memory_mb: float | None) -> None:
@@ -44,6 +51,7 @@ def run_trial(
     cache_features: bool = True,
     expected_data: str | None = None,
     on_epoch: OnEpoch = nobody_listens,
+    before_keeping: Callable[[], None] = nobody_objects,
 ) -> list[EpochRecord]:
     """Train one configuration from files to records; goes on where `folder` holds a checkpoint of it.
 
@@ -57,6 +65,7 @@ def run_trial(
         expected_data: the fingerprint that the images must have; None takes them as they are.
         on_epoch: told of every epoch once it is kept, those before a resume included; may raise to stop. Then `best`
             may be an earlier epoch's than `last` tells of, see `tune_cnn.results.best_model`.
+        before_keeping: called before anything of an epoch is written; may end the process.
 
     Returns:
         The record of every epoch.
@@ -87,10 +96,13 @@ def run_trial(
         for record in run.history:
             on_epoch(record, facts, peak_memory_mb())
         for epoch in run.epochs():
-            keeper.keep(epoch)
+            before_keeping()
+            with progress.unmeasured(_KEEPING_SECONDS):
+                keeper.keep(epoch)
             log.info("epoch %d, lr %.3g: %s", epoch.record.epoch, epoch.record.lr, _scores_text(epoch.record.scores))
             on_epoch(epoch.record, facts, peak_memory_mb())
-        keeper.finish()
+        with progress.unmeasured(_KEEPING_SECONDS):
+            keeper.finish()
         return run.history
 
 

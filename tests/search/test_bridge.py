@@ -1,3 +1,4 @@
+import itertools
 import sqlite3
 from pathlib import Path
 
@@ -14,12 +15,13 @@ from tune_cnn.search.session import SearchSession
 
 @pytest.fixture
 def session(tmp_path: Path) -> SearchSession:
-    return open_session(made_space(tmp_path), RunFolder(tmp_path / "run"))
+    seconds = itertools.count()  # between any two epochs: none is in a rush
+    return open_session(made_space(tmp_path), RunFolder(tmp_path / "run"), clock=lambda: float(next(seconds)))
 
 
 @pytest.fixture
 def bridge(session: SearchSession) -> Bridge:
-    return Bridge(session)
+    return Bridge(session, lambda: 8)
 
 
 def started(bridge: Bridge, session: SearchSession, key: str) -> Job:
@@ -39,16 +41,15 @@ def test_an_epoch_arrives_as_it_was_told(bridge: Bridge, session: SearchSession)
 @pytest.mark.parametrize(
     ("told", "reason"),
     [
-        pytest.param(Failure("ValueError: wrong"), "ValueError: wrong", id="its-own-words"),
-        pytest.param(None, "the worker process died (killed, or out of memory)", id="no-last-word"),
+        pytest.param(Failure("ValueError: wrong"), "ValueError: wrong", id="an-error"),
+        pytest.param(Failure("MemoryError: 8 GiB"), "MemoryError: 8 GiB", id="memory"),
     ],
 )
 def test_a_failed_trial_has_the_reason_that_its_worker_told(
-    bridge: Bridge, session: SearchSession, told: Failure | None, reason: str
+    bridge: Bridge, session: SearchSession, told: Failure, reason: str
 ) -> None:
     started(bridge, session, "a")
-    if told:
-        bridge.on_message("a", failure_message(told))
+    bridge.on_message("a", failure_message(told))
     bridge.on_end("a", failed=True)
     assert (session.records[0].state, session.records[0].reason) == ("failed", reason)
     assert bridge.broken is None

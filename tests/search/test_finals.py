@@ -16,11 +16,12 @@ from tune_cnn.files import point_to
 from tune_cnn.results.effective import write_effective
 from tune_cnn.results.finals import judge
 from tune_cnn.results.records import RunFolder, TrialFolder
-from tune_cnn.search.bridge import DIED, Session
+from tune_cnn.search.bridge import Session
 from tune_cnn.search.final_scores import Judged, score_finals, verdict
 from tune_cnn.search.finalists import finalists, finals_seconds, repeats_of
 from tune_cnn.search.finals import FinalsSession
 from tune_cnn.search.jobs import Job
+from tune_cnn.search.retries import LOST
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
 from tune_cnn.sections.search import FinalsConfig
@@ -272,7 +273,7 @@ def test_a_repeat_whose_worker_died_is_tried_again_by_the_next_driver(tmp_path: 
     session = searched_in(tmp_path)
     finals = made_finals(session)
     job = proposed(finals)
-    finals.on_end(job.number, DIED.reason)
+    finals.on_end(job.number, f"{LOST} 4 times, in epochs 1, 2 (killed)")
     assert proposed(finals).folder != job.folder
     assert proposed(made_finals(session)).folder == job.folder
 

@@ -6,6 +6,8 @@ interrupted twice, and one in which all fails. Commands that need no Ray run wit
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -22,6 +24,7 @@ from tune_cnn import cli
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
 from tune_cnn.models.saved import load_model
+from tune_cnn.search.sealed import sealed
 from tune_cnn.space.schema import read_space
 from tune_cnn.yaml_files import load_model as load_config
 from tune_cnn.yaml_files import read_yaml
@@ -216,7 +219,32 @@ def test_searching_again_says_that_all_is_done(run: Path, within: Within) -> Non
 
 def test_a_folder_with_another_search_is_refused(run: Path, within: Within) -> None:
     out = within("search", "small.yaml", "--set", "training.batch_size=8", code=2)
-    assert "holds another search" in out
+    assert "holds another search, its space differs from this one:\n" in out
+    assert "\n  training.batch_size: {choice: [8, 16], default: 8} then, 8 now\n" in out
+    assert "tune-cnn extend runs/small --trials 12 --space small.yaml --set=training.batch_size=8\n" in out
+
+
+def test_the_command_that_a_refusal_names_is_understood(run: Path, within: Within) -> None:
+    out = within("search", "small.yaml", "--set", "search.keep=3", "--epochs", "3", code=2)
+    named = next(line for line in out.splitlines() if line.startswith("to add trials of this one: tune-cnn "))
+    words = shlex.split(named.partition("tune-cnn ")[2])
+    assert "trials already, and --trials says how many it has in the end" in within(*words, "--trials", "6", code=2)
+    assert read_yaml(run / "space.yaml").tree["training"]["epochs"] == 4
+
+
+def test_a_run_is_extended_by_a_changed_space(run: Path, command: Command) -> None:
+    grown = run.with_name("grown")
+    shutil.copytree(run, grown, symlinks=True)
+    out = command("extend", Path("runs") / "grown", "--trials", "7", "--set", "training.batch_size={choice: [8, 32]}")
+    before, after = (leaderboard(folder).set_index("trial").sort_index() for folder in (run, grown))
+    within_now = before["training.batch_size"] == 8
+    told = f"{within_now.sum()} of 6 old trials lie within the new space and count for it; {(~within_now).sum()} "
+    assert told in out
+    assert after.score[:6].equals(before.score)
+    assert len(after) == 7
+    assert (after.outside[:6].eq(True) == ~within_now).all()
+    assert after["training.batch_size"][6] in (8, 32)
+    assert "all 7 trials are done" in command("resume", Path("runs") / "grown")
 
 
 def test_runs_are_shown_together_and_exported(run: Path, within: Within) -> None:
@@ -233,7 +261,8 @@ def test_runs_on_different_images_are_never_ranked_together_silently(run: Path, 
     other = tmp_path / "other"
     shutil.copytree(run, other, symlinks=True)
     with sqlite3.connect(other / "study.db") as db:
-        db.execute("""UPDATE trial_user_attributes SET value_json = '"otherdata"' WHERE key = 'data'""")
+        other_data = json.dumps(sealed("data", "otherdata"))
+        db.execute("UPDATE trial_user_attributes SET value_json = ? WHERE key = 'data'", (other_data,))
     out = within("leaderboard", run, other)
     assert "each group is ranked by itself" in out
 
@@ -257,7 +286,7 @@ def test_the_space_in_a_run_folder_is_the_space_that_was_searched(run: Path, com
 
 @pytest.fixture(scope="module")
 def interrupted(command: Command) -> Path:
-    """The same search, ended by Ctrl-C and by `kill` on its way."""
+    """The same search, ended by Ctrl-C and by `kill` on its way; at last a worker of it is killed."""
     run = Path("runs") / "interrupted"
     given = ("--cache-dir", command.environment["XDG_CACHE_HOME"] + "/tune-cnn", "--cache-gb", "50.0")
     line: tuple[str, ...] = (*ONE_BY_ONE, *given, "--name", run.name)
@@ -270,8 +299,30 @@ def interrupted(command: Command) -> Path:
         assert "Traceback" not in err
         assert f"interrupted; go on with: tune-cnn resume {run} {' '.join(given)}\n" in err
         line = ("resume", str(run), *given)
-    command(*line)
+    process = command.start(*line)
+    wait_for_another_epoch(command.folder / run, process)
+    for worker in workers_of(process):
+        os.kill(worker, signal.SIGKILL)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, out + err
+    assert re.search(r"trial \d lost its worker \(killed, or out of memory\), .* \(1 of 3\)", out), out
+    assert "raylet" not in out + err
     return command.folder / run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_any_moment_of_the_start_ends_the_search_within_ten_seconds(
+    command: Command, sign: signal.Signals
+) -> None:
+    for step in range(1, 25):
+        process = command.start(*ONE_BY_ONE, "--name", f"start-{sign.name}")
+        time.sleep(0.4 * step)
+        process.send_signal(sign)
+        out, err = process.communicate(timeout=10)
+        assert process.returncode == 128 + sign, f"after {0.4 * step:.1f} s: {process.returncode}: {out}{err}"
+        assert "Traceback" not in err
+        assert re.search(r"interrupted; go on with: tune-cnn (search|resume) ", err)
 
 
 def test_a_search_interrupted_twice_gives_the_leaderboard_of_one_that_was_not(run: Path, interrupted: Path) -> None:
@@ -343,6 +394,17 @@ def test_credentials_in_an_address_are_refused_and_not_repeated(within: Within) 
     out = within("search", "small.yaml", "--name", "secret", "--data", "s3://AKIA:hush@bucket/images", code=2)
     assert "data.root: root has credentials in it" in out
     assert "hush" not in out
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[int]:
+    """The workers of Ray that run a trial for a search."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
+    parents = {int(pid): int(parent) for pid, parent, _ in rows}
+    found = [int(pid) for pid, _, args in rows if args.startswith("ray::ImplicitFunc")]
+    workers = [pid for pid in found if parents.get(parents[pid]) == process.pid]  # their parent is the raylet
+    assert workers
+    return workers
 
 
 def wait_for_another_epoch(run: Path, process: subprocess.Popen[str]) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from tune_cnn import progress
 from tune_cnn.data.cache_entry import (
     ArraySpec,
     Build,
@@ -134,7 +135,8 @@ class Cache:
         with ExitStack() as stack:
             with telling(self.folder):
                 place.parent.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(FileLock(f"{place}.lock"))
+                with progress.unmeasured():  # who holds it may take hours, and is watched itself
+                    stack.enter_context(FileLock(f"{place}.lock"))
             yield
 
     def _made(self, place: Path, specs: Mapping[str, ArraySpec], build: Build) -> Entry:

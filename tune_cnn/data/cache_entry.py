@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from tune_cnn import progress
 from tune_cnn.errors import CacheUnusableError
 from tune_cnn.files import sync
 
@@ -256,6 +257,7 @@ def _verify(file: BinaryIO, digest: int) -> None:
     found, chunk = 0, bytearray(_CHUNK)
     file.seek(0)
     while count := file.readinto(chunk):  # type: ignore[attr-defined] # typeshed's BinaryIO lacks it
+        progress.sign()
         found = zlib.crc32(memoryview(chunk)[:count], found)
     if found != digest:
         raise ValueError("the digest does not fit")
@@ -268,6 +270,7 @@ def _identity(file: BinaryIO | FileIO, digest: int) -> tuple[int, ...]:
 
 
 def _check_rows(name: str, rows: Array, spec: ArraySpec) -> None:
+    progress.sign()
     if rows.shape[1:] != spec.shape[1:] or rows.dtype != np.dtype(spec.dtype):
         raise ValueError(
             f"{name}: rows of {rows.shape[1:]} {rows.dtype}, not of {spec.shape[1:]} {np.dtype(spec.dtype)}"

@@ -9,6 +9,7 @@ import os
 from collections import OrderedDict
 from pathlib import Path
 
+from tune_cnn import progress
 from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageData, open_local
 from tune_cnn.sections.data import Data
@@ -57,6 +58,7 @@ def _stamp(root: Path) -> str:
     digest, waiting, seen = hashlib.sha256(), [str(root)], set[str]()
     while waiting:
         folder = waiting.pop()
+        progress.sign()
         if (real := os.path.realpath(folder)) in seen:
             continue
         seen.add(real)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import __version__ as pillow_version
 
+from tune_cnn import progress
 from tune_cnn.data.cache import ArraySpec, Cache, CacheUnusableError, Entry, Writer, in_memory
 from tune_cnn.data.decode import Pixels, UndecodableError, decode_image, fit_image, fit_mask
 from tune_cnn.data.masks import Mask, MaskRule, UnmappedError, decode_mask
@@ -117,6 +118,7 @@ def _key(source: _Source) -> str:
     index = source.index
     digest = hashlib.sha256(json.dumps([source.settings, str(index.root)]).encode())
     for row in index.rows:
+        progress.sign()
         identity = [row.path, *_identity(index.root, row.file)]
         if row.mask is not None:
             identity += _identity(index.root, row.mask)

@@ -11,15 +11,19 @@ from tune_cnn.files import write_whole
 from tune_cnn.masking import masked
 from tune_cnn.results.records import TrialFolder
 
-Blame = Literal["trial", "store", "data"]
+Blame = Literal["trial", "store", "data", "worker", "hang"]
 
 _MOST_LETTERS = 500  # of a reason in a table; error.txt has all of it
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE}
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A failed trial's reason, fit for a table, and whether any other trial would have failed in its place."""
+    """A failed trial's reason, fit for a table, and who is to blame.
+
+    `store` and `data` would have let any other trial fail in its place. Of `worker`, which was lost, and `hang` it may
+    well recover.
+    """
 
     reason: str
     blame: Blame = "trial"

@@ -5,8 +5,9 @@ is kept here, nothing more is proposed after it, and the caller raises it once t
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,9 +15,10 @@ from tune_cnn.errors import ChangedDataError, StoreError
 from tune_cnn.results.failures import Failure
 from tune_cnn.results.records import EpochRecord, TrialFacts
 from tune_cnn.search.jobs import Job
+from tune_cnn.search.retries import Retries
 
 _EPOCH, _FAILURE, _EFFECTIVE = "epoch", "failure", "effective"
-DIED = Failure("the worker process died (killed, or out of memory)")
+DIED = Failure("killed, or out of memory", "worker")
 
 
 def epoch_message(
@@ -39,10 +41,19 @@ class Session(Protocol):
         """Give the next job; None if there are no more."""
 
     def on_epoch(self, number: int, epoch: EpochRecord, facts: TrialFacts, peak_memory_mb: float | None, /) -> bool:
-        """Take in an epoch of a job; True if it may go on."""
+        """Take in an epoch; True if the job may go on."""
 
     def on_end(self, number: int, failure: str | None, /) -> None:
-        """Take in that a job has ended, with a failure in one line or without."""
+        """Take in that a job has ended: of itself, because it was stopped, or with a failure in one line."""
+
+    def next_epoch(self, number: int, /) -> int:
+        """Give the epoch that a running job is in."""
+
+    def on_retry(self, number: int, text: str, /) -> None:
+        """Take in that a job was interrupted and goes on elsewhere: what happened, for people."""
+
+    def on_slots(self, concurrent: int, /) -> None:
+        """Take in that from now on so many jobs can run at a time; 0 while there is no machine for any."""
 
 
 class Elsewhere(Protocol):
@@ -58,25 +69,47 @@ class Elsewhere(Protocol):
 class Bridge:
     """Hands jobs out and takes messages in; `broken` is what ended the search, if anything did."""
 
-    def __init__(self, session: Session, elsewhere: Elsewhere | None = None) -> None:
+    def __init__(self, session: Session, slots: Callable[[], int], elsewhere: Elsewhere | None = None) -> None:
+        """Begin to hand out jobs.
+
+        Args:
+            session: whose jobs.
+            slots: says how many jobs can run at a time just now. The session is told when that changes.
+            elsewhere: told of jobs whose folder cannot be seen from here.
+        """
         self.broken: Exception | None = None
-        self._session, self._elsewhere = session, elsewhere
+        self._session, self._slots, self._elsewhere = session, slots, elsewhere
+        self._told_slots = slots()
         self._jobs: dict[str, Job] = {}
+        """Those that run, or wait for a worker that was asked for."""
         self._failures: dict[str, Failure] = {}
+        self._retries = Retries()
+        self._interrupted: list[Job] = []
+        self._all_proposed = False
+
+    @property
+    def over(self) -> bool:
+        """Whether there will be no more jobs: none is left, and none runs that may have to be tried again."""
+        return self.broken is not None or (self._all_proposed and not self._jobs and not self._interrupted)
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The keys of the jobs that are out."""
+        return tuple(self._jobs)
 
     def propose(self, key: str) -> Job | None:
-        """Give the next job, known as `key` from now on; None if there are no more."""
+        """Give the next job, known as `key` from now on; None if there is none now, or no more at all: see `over`."""
         if self.broken:
             return None
         with self._kept():
-            job = self._session.propose()
+            job = self._next() if len(self._jobs) < self._slots_now() else None
         if job is not None:
             self._jobs[key] = job
         return job
 
     def on_message(self, key: str, text: str) -> bool:
         """Take in what a job's worker tells; True if it may go on."""
-        if self.broken:
+        if self.broken or key not in self._jobs:
             return False
         message = json.loads(text)
         if _FAILURE in message:
@@ -88,25 +121,60 @@ class Bridge:
                 self._elsewhere.on_away(self._jobs[key].folder, message[_EFFECTIVE])
             return self._session.on_epoch(self._jobs[key].number, epoch, facts, message["peak_memory_mb"])
 
-    def on_end(self, key: str, *, failed: bool) -> None:
+    def on_end(self, key: str, *, failed: bool, lost: Failure = DIED) -> None:
         """Take in that a job has ended.
 
         A trial is not blamed for what would have struck any other in its place: it stays open, and the search ends.
+
+        Args:
+            key: of the job.
+            failed: whether it ended of itself, or was stopped; or not.
+            lost: what became of its worker, if that has not told of a failure before it was gone.
         """
-        if self.broken:
+        if self.broken or key not in self._jobs:
             return
-        number = self._jobs[key].number
-        failure = self._failures.get(key, DIED) if failed else None
+        job = self._jobs.pop(key)
+        failure = self._failures.pop(key, lost) if failed else None
         match failure:
             case Failure(reason, "store"):
-                self.broken = StoreError(f"trial {number} could not go on: {reason}; see to the disk, then go on")
+                self.broken = StoreError(f"trial {job.number} could not go on: {reason}; see to the disk, then go on")
             case Failure(reason, "data"):
                 self.broken = ChangedDataError(reason.removeprefix(f"{ChangedDataError.__name__}: "))
             case _:
                 with self._kept():
-                    if self._elsewhere:
-                        self._elsewhere.before_end(number, self._jobs[key].folder)
-                    self._session.on_end(number, failure.reason if failure else None)
+                    self._end(job, failure)
+
+    def _end(self, job: Job, failure: Failure | None) -> None:
+        if failure is None:
+            self._retries.forget(job.number)
+            self._close(job, None)
+            return
+        again = self._retries.again(job.number, failure, self._session.next_epoch(job.number))
+        if again is None:
+            self._close(job, self._retries.reason(job.number, failure).reason)
+            return
+        self._session.on_retry(job.number, again)
+        self._interrupted.append(replace(job, note=again))
+
+    def _close(self, job: Job, failure: str | None) -> None:
+        if self._elsewhere:
+            self._elsewhere.before_end(job.number, job.folder)
+        self._session.on_end(job.number, failure)
+
+    def _next(self) -> Job | None:
+        """Give what was interrupted first, as its values are known to the sampler and its rungs are half filled."""
+        if self._interrupted:
+            return self._interrupted.pop(0)
+        job = None if self._all_proposed else self._session.propose()
+        self._all_proposed = job is None
+        return job
+
+    def _slots_now(self) -> int:
+        slots = self._slots()
+        if slots != self._told_slots:
+            self._session.on_slots(slots)
+            self._told_slots = slots
+        return slots
 
     @contextmanager
     def _kept(self) -> Iterator[None]:

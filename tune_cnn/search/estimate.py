@@ -65,6 +65,11 @@ class Estimate:
         self._ended += 1
         self._update(force=False)
 
+    def on_slots(self, concurrent: int) -> None:
+        """Take in that from now on so many trials can run at a time; with none, what is left is said as with one."""
+        self.forecast.slots = max(1, concurrent)
+        self._update(force=True)
+
     def text(self) -> str:
         """Say at the end of all how far off the first estimate was; empty where there was none, or nothing was run."""
         if self._first is None or not self._ended:

@@ -12,16 +12,17 @@ from tune_cnn.config import TrialConfig
 from tune_cnn.results.display import clock_text
 from tune_cnn.results.records import EpochRecord, RunFolder, TrialFacts, TrialFolder, TrialRecord
 from tune_cnn.results.trial_files import delete_checkpoint
-from tune_cnn.search.bridge import DIED
 from tune_cnn.search.budget import Budget
 from tune_cnn.search.finalists import finalists, repeats_of
 from tune_cnn.search.forecast import Forecast
 from tune_cnn.search.jobs import Job, Jobs
 from tune_cnn.search.mismatch import mismatch
+from tune_cnn.search.retries import is_lost
 from tune_cnn.search.session import Event, Live
+from tune_cnn.search.slots import change_text
 from tune_cnn.search.study import Study
 from tune_cnn.sections.search import FinalsConfig
-from tune_cnn.yaml_files import load_model, write_yaml
+from tune_cnn.yaml_files import write_yaml
 
 
 @dataclass(frozen=True)
@@ -141,10 +142,26 @@ class FinalsSession:
         }
         self._ended[heat.key] = outcome
         self._study.note_seconds(self._budget.spent_seconds)
-        if failure != DIED.reason:  # what killed it may be gone when the search goes on: then it goes on too
+        if not is_lost(failure):  # what killed it may be gone when the search goes on: then it goes on too
             self._study.note_final(heat.key, outcome)
             delete_checkpoint(heat.folder(self.run))
         self._tell(heat, f"failed: {failure}" if failure else f"ended with {live.best_score:.4f}")
+
+    def next_epoch(self, number: int) -> int:
+        """Give the epoch that a running repeat is in."""
+        _, live = self._running[number]
+        return max((epoch.epoch for epoch in live.epochs), default=0) + 1
+
+    def on_retry(self, number: int, text: str) -> None:
+        """Take in that a repeat was interrupted and goes on elsewhere."""
+        heat, _ = self._running[number]
+        self._tell(heat, text)
+
+    def on_slots(self, concurrent: int) -> None:
+        """Take in that from now on so many repeats can run at a time; 0 while there is no machine for any."""
+        if self._forecast:
+            self._forecast.slots = max(1, concurrent)
+        self._event(change_text(concurrent))
 
     def outcomes(self) -> Mapping[Heat, Mapping[str, Any]]:
         """Give what is known of the repeats that have ended.
@@ -178,4 +195,4 @@ class FinalsSession:
         return f", {clock_text(self._forecast.finals_seconds_left(waiting, running))} left"
 
     def _asked(self, heat: Heat) -> TrialConfig:
-        return load_model(self.run.trial(heat.trial).config, TrialConfig)
+        return self._jobs.asked(heat.trial, self._study)

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from tune_cnn.config import TrialConfig
+from tune_cnn.errors import SpaceFileError
 from tune_cnn.results.records import RunFolder, Scalar, TrialFolder
+from tune_cnn.search.study import Study
 from tune_cnn.space.nodes import Drawn
 from tune_cnn.space.schema import Space
+from tune_cnn.yaml_files import load_model
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,8 @@ class Job:
     folder: Path
     expected_data: str | None
     """The fingerprint of the images the search began with; None if this config may see others of them."""
+    note: str = ""
+    """What its log is to say first: that it was interrupted, and goes on."""
 
 
 class Jobs:
@@ -37,11 +42,26 @@ class Jobs:
         expected = self._data if self._sees_the_same_files(config) else None
         return Job(number, config, self._run.trial(number).path, expected)
 
+    def asked(self, number: int, study: Study) -> TrialConfig:
+        """Give the config of an earlier trial.
+
+        It comes from the study, which is synced and sealed, and not from config.yaml, which a power cut may have left
+        half-written; except where the trial is of an earlier space, which this one does not hold.
+
+        Raises:
+            SpaceFileError: then config.yaml is missing or damaged.
+        """
+        try:
+            drawn = study.ask_again(number, self._space)
+        except SpaceFileError:
+            return load_model(self._run.trial(number).config, TrialConfig)
+        return self.make(number, drawn).config
+
     def repeat(self, asked: TrialConfig, number: int, folder: TrialFolder, *, seed_step: int) -> Job:
         """Give a job that trains the config of an earlier trial again, on the whole training split: without folds.
 
         Args:
-            asked: as the trial's config.yaml has it.
+            asked: the trial's own.
             number: of the job.
             folder: where it is trained.
             seed_step: how far its seed lies from the trial's.

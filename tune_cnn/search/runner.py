@@ -1,4 +1,4 @@
-"""Ray Tune executes what a session proposes. The only importer of Ray.
+"""Ray Tune executes what a session proposes. With `worker.py`, its other end, the only importer of Tune.
 
 Ray is told as little as possible: a job goes out, a small message per epoch comes back. What was tried and how it
 went is the session's business and stands in study.db; Ray's own experiment state lies in a temporary folder and is
@@ -6,7 +6,6 @@ thrown away.
 """
 
 import logging
-import os
 import shutil
 import signal
 import tempfile
@@ -15,46 +14,35 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-# Ray reads these when it is imported.
-_QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DEDUP_LOGS": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # its CSV, JSON and TensorBoard files are a second, worse truth
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that ends without an epoch must not end the search
-    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "30",  # a slow thread of a stopped trial would fail the next one on its worker
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt ends the driver at once: each last epoch is on disk
-    "RAY_AIR_NEW_OUTPUT": "0",
-}
-os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.items()})
+from tune_cnn.search import ray_environment  # noqa: F401 - first, as Ray reads it when it is imported
 
-import ray  # noqa: E402
-from ray import tune  # noqa: E402
-from ray._private.authentication.authentication_token_setup import (  # noqa: E402
-    maybe_enable_token_auth_if_token_available,
-)
-from ray._private.state import state as ray_state  # noqa: E402
-from ray.exceptions import AuthenticationError  # noqa: E402
-from ray.tune.callback import Callback  # noqa: E402
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
-from ray.tune.search import Searcher  # noqa: E402
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
+# isort: split
+import ray
+from ray import tune
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+from ray._private.state import state as ray_state
+from ray.exceptions import AuthenticationError
+from ray.tune.callback import Callback
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from tune_cnn.config import TrialConfig  # noqa: E402
-from tune_cnn.data.cache import Cache  # noqa: E402
-from tune_cnn.errors import SearchError  # noqa: E402
-from tune_cnn.machine import collector_asleep, usable_cpus  # noqa: E402
-from tune_cnn.models.hub import TRIAL_ENVIRONMENT  # noqa: E402
-from tune_cnn.results.failures import failure_of, write_traceback  # noqa: E402
-from tune_cnn.results.records import EpochRecord, TrialFacts  # noqa: E402
-from tune_cnn.search.auth_token import keep_private, make_token  # noqa: E402
-from tune_cnn.search.bridge import Bridge, Elsewhere, Session, epoch_message, failure_message  # noqa: E402
-from tune_cnn.search.knock import knock  # noqa: E402
-from tune_cnn.search.slots import Slots, share_out  # noqa: E402
-from tune_cnn.sections.search import Metric, PerTrial  # noqa: E402
-from tune_cnn.storage.place import Share, trial_place  # noqa: E402
+from tune_cnn.config import TrialConfig
+from tune_cnn.data.cache import Cache
+from tune_cnn.errors import SearchError
+from tune_cnn.machine import usable_cpus
+from tune_cnn.progress import Patience
+from tune_cnn.results.failures import Failure, failure_of
+from tune_cnn.search.auth_token import keep_private, make_token
+from tune_cnn.search.bridge import DIED, Bridge, Elsewhere, Session
+from tune_cnn.search.knock import knock
+from tune_cnn.search.slots import LiveSlots, Machine, Slots, share_out
+from tune_cnn.search.worker import MESSAGE, Handed, Work, run_job, train
+from tune_cnn.sections.search import Metric, PerTrial
+from tune_cnn.storage.place import Share
 
-_MESSAGE = "tune_cnn"
+# Tune's own limit stands still while machines come and go, so it gets one that is never reached; ours lives.
+_NO_LIMIT = 1_000_000
 _SECONDS_TO_LOOK = 60
 
 
@@ -76,15 +64,28 @@ def ray_running(address: str | None, *, insecure: bool = False) -> Iterator[Path
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scratch = Path(tempfile.mkdtemp(prefix="tc-"))  # a short name: paths of sockets end at 107 letters
-    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
-        _connect(address, scratch, insecure=insecure)
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts its own in place, which exits with 1 and no word
+        with _own_sigterm():
+            _connect(address, scratch, insecure=insecure)
         yield scratch
     finally:
-        ray.shutdown()
-        signal.signal(signal.SIGTERM, on_sigterm)  # and takes it away when it goes
+        with _own_sigterm():
+            ray.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Answer SIGTERM as before once the block is over: Ray puts its own answer in place, which exits with no word."""
+    ours = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:  # it came while Ray's was in place
+        signal.signal(signal.SIGTERM, ours)
+        signal.raise_signal(signal.SIGTERM)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, ours)
 
 
 def _connect(address: str | None, scratch: Path, *, insecure: bool) -> None:
@@ -126,8 +127,8 @@ def slots(per_trial: PerTrial, concurrent: int | None, gpu_share: Callable[[], f
     Raises:
         InputError: one trial asks for more than there is.
     """
-    there, may_come = ray.cluster_resources(), ray_state.get_max_resources_from_cluster_config() or {}
-    cpus, gpus = (max(float(there.get(name, 0)), float(may_come.get(name, 0))) for name in ("CPU", "GPU"))
+    there, may_come = _machine(ray.cluster_resources()), _may_come()
+    cpus, gpus = max(there.cpus, may_come.cpus), max(there.gpus, may_come.gpus)
     share = gpu_share() if per_trial.gpus == "auto" and gpus else 1.0
     return share_out(cpus=cpus, gpus=gpus, per_trial=per_trial, concurrent=concurrent, gpu_share=share)
 
@@ -164,6 +165,25 @@ def _answer(answer: Any) -> dict[str, Any] | str:
     except ray.exceptions.RayError as error:
         return f"cannot run tune-cnn ({failure_of(error).reason}); install the same version as on the driver's machine"
     return found
+
+
+def _machines() -> list[Machine]:
+    """Give the machines of the cluster that are alive."""
+    return [_machine(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+
+
+def _may_come() -> Machine:
+    """Give what an autoscaler may let the cluster grow to; nothing without one."""
+    return _machine(ray_state.get_max_resources_from_cluster_config() or {})
+
+
+def _machine(resources: Mapping[str, float]) -> Machine:
+    return Machine(float(resources.get("CPU", 0)), float(resources.get("GPU", 0)))
+
+
+def hand_out(weights: Mapping[Path, str]) -> Handed:
+    """Let workers on other machines get at the driver's files, given with their SHA-256."""
+    return {str(file): (sha256, ray.put(file.read_bytes())) for file, sha256 in weights.items()}
 
 
 def measure_gpu_memory(configs: Sequence[TrialConfig], classes: int, cache: Cache) -> tuple[float, float] | None:
@@ -209,6 +229,9 @@ def run_jobs(
     metric: Metric,
     cache: Cache,
     scratch: Path,
+    handed: Handed | None = None,
+    patience: Patience = Patience(),  # noqa: B008 - it never changes
+    work: Work | None = None,
     share: Share | None = None,
     elsewhere: Elsewhere | None = None,
 ) -> None:
@@ -216,10 +239,13 @@ def run_jobs(
 
     Args:
         session: proposes them.
-        offered: how many at a time, with what.
+        offered: what each is given. How many run at a time follows the machines that are there.
         metric: what the best epoch is chosen by.
         cache: of each machine.
-        scratch: where Ray's own records go.
+        scratch: for Ray's own records.
+        handed: files of weights that machines may lack.
+        patience: how long a trial may go without a sign of life.
+        work: what is done with a job; None trains it.
         share: how the run is shared by a storage; None if all machines see its folder.
         elsewhere: told of trials that run where their folder cannot be seen from here.
 
@@ -229,23 +255,28 @@ def run_jobs(
         ChangedDataError: the images are no longer those the search began with; likewise.
     """
     trainable = tune.with_resources(
-        tune.with_parameters(_trainable, metric=metric, cache=cache, share=share),
+        tune.with_parameters(
+            run_job, metric=metric, cache=cache, handed=handed or {}, patience=patience, work=work or train, share=share
+        ),
         {"CPU": offered.per_trial_cpus, "GPU": offered.per_trial_gpus},
     )
-    bridge = Bridge(session, elsewhere)
+    name = f"tune-cnn-{scratch.name}-{type(session).__name__}"  # Ray keeps trainables of all searches by their names
+    tune.register_trainable(name, trainable)
+    bridge = Bridge(session, LiveSlots(offered, _machines, may_come=_may_come()), elsewhere)
+    judge = _Judge(bridge)
     tuner = tune.Tuner(
-        trainable,
+        name,
         tune_config=tune.TuneConfig(
-            search_alg=_Proposals(bridge),
-            scheduler=_Judge(bridge),
+            search_alg=_Proposals(bridge, judge),
+            scheduler=judge,
             num_samples=-1,
-            max_concurrent_trials=offered.concurrent,
+            max_concurrent_trials=_NO_LIMIT,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
             trial_name_creator=lambda trial: str(trial.trial_id),
         ),
         run_config=tune.RunConfig(
-            name=type(session).__name__,
+            name=name,
             storage_path=str(scratch / "tune"),
             verbose=0,
             callbacks=[_Ends(bridge)],
@@ -260,36 +291,16 @@ def run_jobs(
         raise bridge.broken
 
 
-def _trainable(config: dict[str, Any], *, metric: Metric, cache: Cache, share: Share | None) -> None:
-    """Run one job on a worker; Ray's function interface."""
-    # Here, so that the driver need not import torch to speak to Ray, and after the hub has been told to stay silent:
-    # the driver has found all weights, and a hundred workers asking at once would be turned away.
-    os.environ.update(TRIAL_ENVIRONMENT)
-    asked = TrialConfig.model_validate(config["config"])
-    place = trial_place(Path(config["folder"]), asked, share, cache)
-
-    def on_epoch(epoch: EpochRecord, facts: TrialFacts, peak_memory_mb: float | None) -> None:
-        message = epoch_message(epoch, facts, peak_memory_mb, place.after_epoch())
-        tune.report({_MESSAGE: message})  # text, as Ray flattens what is nested
-
-    try:
-        with collector_asleep():
-            from tune_cnn.trial import run_trial
-
-        run_trial(
-            asked,
-            place.folder,
-            metric=metric,
-            cache=cache,
-            expected_data=config["expected_data"],
-            on_epoch=on_epoch,
-        )
-        place.finish()
-    except Exception as error:  # on its way up to Ray, which would tell of its cause; a full disk takes no file
-        write_traceback(place.folder)
-        place.finish()
-        tune.report({_MESSAGE: failure_message(failure_of(error))})
-        raise
+def _lost(trial: Any) -> Failure:
+    """Say what became of a trial's worker, by what Ray says of it."""
+    told = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
+    if "NODE_OUT_OF_MEMORY" in told or "running low on memory" in told:
+        return Failure("memory ran out on its machine", DIED.blame)
+    if "node has died" in told or "node was terminated" in told:
+        return Failure("its machine is gone", DIED.blame)
+    if "unavailable" in told:
+        return Failure("its machine does not answer", DIED.blame)
+    return DIED
 
 
 class _StaysInDriver:
@@ -305,20 +316,23 @@ class _StaysInDriver:
 class _Proposals(_StaysInDriver, Searcher):  # type: ignore[misc]
     """Ray's way of asking for the next configuration."""
 
-    def __init__(self, bridge: Bridge) -> None:
+    def __init__(self, bridge: Bridge, judge: "_Judge") -> None:
         super().__init__()
-        self._bridge = bridge
+        self._bridge, self._judge = bridge, judge
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Give a job, or None if there is none just now. Asked many times a second until we say that it is over."""
+        self._judge.see_to_the_forgotten()
         job = self._bridge.propose(trial_id)
         if job is None:
-            return str(Searcher.FINISHED)
+            return str(Searcher.FINISHED) if self._bridge.over else None
         config = job.config.model_dump(mode="json")
         return {
             "number": job.number,
             "config": config,
             "folder": str(job.folder),
             "expected_data": job.expected_data,
+            "note": job.note,
         }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -337,11 +351,23 @@ class _Judge(_StaysInDriver, FIFOScheduler):  # type: ignore[misc]
     def __init__(self, bridge: Bridge) -> None:
         super().__init__()
         self._bridge = bridge
+        self._trials: dict[str, Any] = {}
+
+    def on_trial_add(self, _controller: Any, trial: Any) -> None:
+        self._trials[trial.trial_id] = trial
+
+    def see_to_the_forgotten(self) -> None:
+        """Take in those that Ray has given up and told nobody: their next worker could not be made ready."""
+        running = self._bridge.running
+        self._trials = {key: self._trials[key] for key in running if key in self._trials}
+        for key, trial in self._trials.items():
+            if trial.status == trial.ERROR:
+                self._bridge.on_end(key, failed=True, lost=_lost(trial))
 
     def on_trial_result(self, _controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if _MESSAGE not in result:  # Ray's own word that a trial is done
+        if MESSAGE not in result:  # Ray's own word that a trial is done
             return str(TrialScheduler.CONTINUE)
-        goes_on = self._bridge.on_message(trial.trial_id, result[_MESSAGE])
+        goes_on = self._bridge.on_message(trial.trial_id, result[MESSAGE])
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
 
@@ -355,4 +381,4 @@ class _Ends(_StaysInDriver, Callback):  # type: ignore[misc]
         self._bridge.on_end(trial.trial_id, failed=False)
 
     def on_trial_error(self, *, trial: Any, **_context: Any) -> None:
-        self._bridge.on_end(trial.trial_id, failed=True)
+        self._bridge.on_end(trial.trial_id, failed=True, lost=_lost(trial))

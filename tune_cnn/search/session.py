@@ -29,16 +29,17 @@ from tune_cnn.search.forecast import Forecast, Moment
 from tune_cnn.search.jobs import Job, Jobs, table_values
 from tune_cnn.search.mismatch import mismatch
 from tune_cnn.search.shelf import Shelf
+from tune_cnn.search.slots import change_text
 from tune_cnn.search.study import Study
 from tune_cnn.space.nodes import Drawn
 from tune_cnn.space.schema import Space
-from tune_cnn.yaml_files import load_model, write_yaml
+from tune_cnn.yaml_files import write_yaml
 
 # Tables are rewritten while the search runs, but never for more than this share of its time.
 _TABLE_TIME_SHARE = 0.05
 _SECONDS_BETWEEN_NOTES = 10.0
 _SECONDS_BETWEEN_WRITES = 0.1
-# Trials of earlier drivers that a forecast begins with: their configs are files, and reading these takes time.
+# Trials of earlier drivers that a forecast begins with: making their configs takes time.
 _MOST_RECALLED = 30
 
 
@@ -129,7 +130,11 @@ class SearchSession:
 
     def begin_forecast(self, forecast: Forecast) -> None:
         """Say from now on how long the search will still take; knows what earlier drivers were told."""
-        ended = [record for record in self.records.values() if record.epochs and record.state != "running"]
+        ended = [
+            record
+            for record in self.records.values()
+            if record.epochs and record.state != "running" and not record.outside
+        ]
         for record in ended[-_MOST_RECALLED:]:
             config = self._config_of(record.trial)
             for epoch in record.epochs:
@@ -209,6 +214,20 @@ class SearchSession:
         self.write_tables(force=self.over and not self.running)
         self._event(f"trial {number} {_ending(record)}")
 
+    def next_epoch(self, number: int) -> int:
+        """Give the epoch that a running trial is in."""
+        return max((epoch.epoch for epoch in self.running[number].epochs), default=0) + 1
+
+    def on_retry(self, number: int, text: str) -> None:
+        """Take in that a running trial was interrupted and goes on elsewhere."""
+        self._event(f"trial {number} {text}")
+
+    def on_slots(self, concurrent: int) -> None:
+        """Take in that from now on so many trials can run at a time; 0 while there is no machine for any."""
+        if self._estimate:
+            self._estimate.on_slots(concurrent)
+        self._event(change_text(concurrent))
+
     @property
     def forecast(self) -> Forecast | None:
         """What knows by now how long configurations take; None before `begin_forecast`."""
@@ -232,9 +251,8 @@ class SearchSession:
     def is_among_best(self, number: int) -> bool:
         """Whether a trial's weights would be kept if it ended now."""
         record, kept = self.records[number], self.kept()
-        if record.best is None:
-            return False
-        return len(kept) < self.space.search.keep or place_of(record) < place_of(kept[-1])
+        is_best = len(kept) < self.space.search.keep or place_of(record) < place_of(kept[-1])
+        return record.best is not None and is_best
 
     def note_test(self, number: int, scores: Mapping[str, float]) -> None:
         """Keep a trial's test scores."""
@@ -289,7 +307,7 @@ class SearchSession:
         """Fill ASHA's rungs from the stored epochs, as they were filled when the trials ran."""
         for record in self.records.values():
             for index, epoch in enumerate(record.epochs, start=1):
-                if self._asha and record.state != "failed":
+                if self._asha and record.state != "failed" and not record.outside:
                     self._asha.may_go_on(record.trial, epoch.epoch, max(past.score for past in record.epochs[:index]))
 
     def _close_decided(self) -> None:
@@ -363,7 +381,7 @@ class SearchSession:
         self.budget.reserve(finals_seconds(config, records, self._config_of, self._most_at_once))
 
     def _config_of(self, number: int) -> TrialConfig:
-        return load_model(self.run.trial(number).config, TrialConfig)
+        return self.jobs.asked(number, self._study)
 
     def _note_seconds(self, *, force: bool) -> None:
         """Keep the time that is spent, so that a kill forgets little of it."""

@@ -1,9 +1,21 @@
 """How a machine's or a cluster's resources are shared out to trials. Plain values: no Ray in here."""
 
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tune_cnn.errors import InputError
 from tune_cnn.sections.search import PerTrial
+
+_SECONDS_BETWEEN_LOOKS = 2.0
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What one machine has for trials, or several together that are yet to come."""
+
+    cpus: float
+    gpus: float
 
 
 @dataclass(frozen=True)
@@ -15,6 +27,29 @@ class Slots:
     per_trial_cpus: float
     per_trial_gpus: float
     concurrent: int
+    most: int | None = None
+    """At most so many trials at a time, however many fit; None for as many as fit."""
+
+    def on(self, machines: Iterable[Machine], *, may_come: Machine = Machine(0, 0)) -> int:
+        """Count the trials that fit on machines, each on one of them.
+
+        Args:
+            machines: that are there; 0 trials fit on none.
+            may_come: what the cluster grows to if there is work, with what is there.
+        """
+        there = list(machines)
+        absent = Machine(
+            max(0.0, may_come.cpus - sum(one.cpus for one in there)),
+            max(0.0, may_come.gpus - sum(one.gpus for one in there)),
+        )
+        fit = sum(map(self._on_one, (*there, absent)))
+        return fit if self.most is None else min(fit, self.most)
+
+    def _on_one(self, machine: Machine) -> int:
+        fit = int(machine.cpus / self.per_trial_cpus)
+        if not self.per_trial_gpus:
+            return fit
+        return min(fit, _on_gpus(machine.gpus, self.per_trial_gpus))
 
     @property
     def text(self) -> str:
@@ -55,9 +90,46 @@ def share_out(
             f"a trial asks for {per_trial.cpus:g} CPUs and {asked_gpus:g} GPUs, but there are only {cpus:g} and "
             f"{gpus:g}; write less with --cpus-per-trial and --gpus-per-trial"
         )
-    return Slots(cpus, gpus, per_trial.cpus, asked_gpus, min([*fits, concurrent or fits[0]]))
+    return Slots(cpus, gpus, per_trial.cpus, asked_gpus, min([*fits, concurrent or fits[0]]), most=concurrent)
 
 
 def _on_gpus(gpus: float, each: float) -> int:
     """Count the trials that fit; what asks for a part of a GPU gets it of one GPU, never of two."""
     return int(gpus / each) if each >= 1 else int(gpus) * int(1 / each)
+
+
+class LiveSlots:
+    """How many trials can run at a time just now, on machines that come and go. Looks every few seconds at most."""
+
+    def __init__(
+        self,
+        offered: Slots,
+        machines: Callable[[], Iterable[Machine]],
+        *,
+        may_come: Machine,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin to count.
+
+        Args:
+            offered: what each trial asks for.
+            machines: gives those that are there.
+            may_come: what the cluster grows to if there is work.
+            clock: seconds that only go forward.
+        """
+        self._offered, self._machines, self._may_come, self._clock = offered, machines, may_come, clock
+        self._seen: tuple[int, float] | None = None
+
+    def __call__(self) -> int:
+        """Give how many trials can run at a time; 0 if there is no machine for any."""
+        if self._seen is None or self._clock() >= self._seen[1]:
+            count = self._offered.on(self._machines(), may_come=self._may_come)
+            self._seen = (count, self._clock() + _SECONDS_BETWEEN_LOOKS)
+        return self._seen[0]
+
+
+def change_text(concurrent: int) -> str:
+    """Say that the cluster has changed: so many trials can run at a time now."""
+    if not concurrent:
+        return "no machine is left that a trial could run on: waiting for one"
+    return f"the cluster has changed: {concurrent} trial{'' if concurrent == 1 else 's'} at a time from now on"

@@ -1,7 +1,7 @@
 """The truth of a search: Optuna's study in a SQLite file, written by the driver alone.
 
 Parameters, states and scores per epoch are Optuna's own fields; what the tables need besides is kept as user
-attributes, JSON all of it. Nothing is pickled.
+attributes, JSON all of it, sealed: what is no longer as it was written is refused, not shown. Nothing is pickled.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,15 +12,15 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import optuna
 from optuna.storages import RDBStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from tune_cnn.errors import RunFolderError, StoreError
-from tune_cnn.files import replaced
 from tune_cnn.results.records import EpochRecord, State, TrialFacts, TrialRecord
 from tune_cnn.search.history import History
 from tune_cnn.search.sampler import distributions, propose
+from tune_cnn.search.sealed import BrokenSealError, opened, sealed
+from tune_cnn.search.study_file import NAME, check_pages, is_half_made, make_study, root_of
 from tune_cnn.sections.search import SearchConfig
 from tune_cnn.space.schema import Drawn, Space
 
@@ -31,8 +31,10 @@ _STATES: dict[TrialState, State] = {
     TrialState.RUNNING: "running",
 }
 _OPTUNAS = {ours: optunas for optunas, ours in _STATES.items()}
-_NAME, _EPOCH, _TEST, _SECONDS, _STOP, _FINAL = "search", "epoch", "test", "seconds", "stop", "final"
+_EPOCH, _TEST, _SECONDS, _STOP, _FINAL = "epoch", "test", "seconds", "stop", "final"
 _ESTIMATE = "estimate"
+OUTSIDE, VALUES, DRAWN = "outside", "values", "drawn"
+"""The names of some attributes of trials; what was drawn stands there by the parameters' keys."""
 _RESERVED, _FINAL_EPOCH, _FINALS_BEGUN = "reserved_seconds", "final_epoch", "finals_begun"
 
 Arguments = ParamSpec("Arguments")
@@ -42,14 +44,19 @@ Answer = TypeVar("Answer")
 def _stored(
     method: "Callable[Concatenate[Study, Arguments], Answer]",
 ) -> "Callable[Concatenate[Study, Arguments], Answer]":
-    """Turn what Optuna and SQLAlchemy raise when the disk or the file fails into an error of ours."""
+    """Turn what is raised when the disk fails, or the file is damaged, into errors of ours."""
 
     @wraps(method)
     def guarded(self: "Study", /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
         try:
             return method(self, *args, **kwargs)
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-            raise StoreError(f"{self.path}: cannot be read or written: {_root_of(error)}") from error
+            raise StoreError(f"{self.path}: cannot be read or written: {root_of(error)}") from error
+        except BrokenSealError as error:
+            raise RunFolderError(
+                f"{self.path}: damaged, or of another version of tune-cnn: {error} is not as it was written; bring it "
+                "back from a copy, or write --name OTHER for a new run"
+            ) from error
 
     return guarded
 
@@ -60,7 +67,7 @@ class Study:
     def __init__(self, storage: RDBStorage, search: SearchConfig) -> None:
         self._storage = storage
         self._search = search
-        self._study_id = storage.get_study_id_from_name(_NAME)
+        self._study_id = storage.get_study_id_from_name(NAME)
         self._history = History(search)
         self._is_read = False  # whether the history has heard of all trials in the file, and is told of what happens
         self._trial_ids: dict[int, int] = {}
@@ -74,8 +81,8 @@ class Study:
             RunFolderError: the file is not a study.
             StoreError: the disk is full or cannot be written; no study was begun.
         """
-        if not db.exists():
-            _make(db)
+        if not db.exists() or is_half_made(db):
+            make_study(db)
         return cls.read(db, search)
 
     @classmethod
@@ -89,6 +96,7 @@ class Study:
             raise RunFolderError(
                 f"{db}: no such file; give a run folder that `tune-cnn search` wrote, it holds study.db"
             )
+        check_pages(db)
         try:
             return cls(RDBStorage(f"sqlite:///{db}"), search)
         except (KeyError, RuntimeError, optuna.exceptions.OptunaError, SQLAlchemyError) as error:
@@ -97,6 +105,9 @@ class Study:
     @contextmanager
     def at_once(self) -> Iterator[None]:
         """Commit all that is written within the block together: one wait for the disk in place of many.
+
+        Whatever is raised within the block undoes all of it. What was learned of trials is then read again from the
+        file before it is used.
 
         Raises:
             StoreError: the disk or the file failed; nothing of it was written.
@@ -112,7 +123,21 @@ class Study:
                 finally:
                     sessions.remove()
         except SQLAlchemyError as error:
-            raise StoreError(f"{self.path}: cannot be read or written: {_root_of(error)}") from error
+            self._forget()
+            raise StoreError(f"{self.path}: cannot be read or written: {root_of(error)}") from error
+        except BaseException:
+            self._forget()
+            raise
+
+    @property
+    def storage(self) -> RDBStorage:
+        """Optuna's own door to the file, for who copies it."""
+        return self._storage
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
 
     @_stored
     def ask(self, space: Space) -> tuple[int, Drawn]:
@@ -121,8 +146,9 @@ class Study:
             self._trials()
         drawn = propose(space, self._search, self._history)
         domains = distributions([one for one in space.parameters if one.key in drawn.values])
-        trial = create_trial(state=TrialState.RUNNING, params=drawn.values, distributions=domains)
         number = len(self._history)
+        kept = {DRAWN: sealed(DRAWN, dict(drawn.values))}
+        trial = create_trial(state=TrialState.RUNNING, params=drawn.values, distributions=domains, user_attrs=kept)
         self._trial_ids[number] = self._storage.create_new_trial(self._study_id, template_trial=trial)
         self._history.begin(number, drawn.values)
         return number, drawn
@@ -134,13 +160,13 @@ class Study:
         Raises:
             SpaceFileError: they belong to another space.
         """
-        return space.tree_of(self._storage.get_trial(self._trial_id(number)).params)
+        return space.tree_of(attributes_of(self._storage.get_trial(self._trial_id(number)))[DRAWN])
 
     @_stored
     def note(self, number: int, /, **attributes: Any) -> None:
         """Keep what the tables say of a running trial besides its scores: values, seed, data, facts, peak_memory_mb."""
         for name, value in attributes.items():
-            self._storage.set_trial_user_attr(self._trial_id(number), name, value)
+            self._keep(number, name, value)
 
     @_stored
     def report(self, number: int, epoch: EpochRecord, *, stop: str = "") -> None:
@@ -150,7 +176,7 @@ class Study:
         """
         trial_id = self._trial_id(number)
         body = epoch.as_json() | ({_STOP: stop} if stop else {})
-        self._storage.set_trial_user_attr(trial_id, f"{_EPOCH}:{epoch.epoch:05d}", body)
+        self._keep(number, f"{_EPOCH}:{epoch.epoch:05d}", body)
         self._storage.set_trial_intermediate_value(trial_id, epoch.epoch, epoch.score)
         if self._is_read:
             self._history.report(number, epoch.epoch, epoch.score)
@@ -167,12 +193,12 @@ class Study:
     @_stored
     def note_test(self, number: int, scores: Mapping[str, float]) -> None:
         """Keep a finished trial's scores on the test split. Optuna closes finished trials, so the study keeps them."""
-        self._storage.set_study_user_attr(self._study_id, f"{_TEST}:{number}", dict(scores))
+        self._keep_of_search(f"{_TEST}:{number}", dict(scores))
 
     @_stored
     def note_seconds(self, seconds: float) -> None:
         """Keep how long all drivers of this search have been at it."""
-        self._storage.set_study_user_attr(self._study_id, _SECONDS, round(seconds, 3))
+        self._keep_of_search(_SECONDS, round(seconds, 3))
 
     @_stored
     def seconds(self) -> float:
@@ -182,7 +208,7 @@ class Study:
     @_stored
     def note_estimate(self, estimate: Mapping[str, Any]) -> None:
         """Keep what the search was first estimated to take."""
-        self._storage.set_study_user_attr(self._study_id, _ESTIMATE, dict(estimate))
+        self._keep_of_search(_ESTIMATE, dict(estimate))
 
     @_stored
     def estimate(self) -> Mapping[str, Any] | None:
@@ -193,7 +219,7 @@ class Study:
     @_stored
     def note_reserved(self, seconds: float) -> None:
         """Keep how much time is left to the finals."""
-        self._storage.set_study_user_attr(self._study_id, _RESERVED, round(seconds, 3))
+        self._keep_of_search(_RESERVED, round(seconds, 3))
 
     @_stored
     def reserved(self) -> float:
@@ -203,7 +229,7 @@ class Study:
     @_stored
     def note_finals_begun(self, trials: int, hours: float | None) -> None:
         """Keep with which budget the search was over when its finals began."""
-        self._storage.set_study_user_attr(self._study_id, _FINALS_BEGUN, {"trials": trials, "hours": hours})
+        self._keep_of_search(_FINALS_BEGUN, {"trials": trials, "hours": hours})
 
     @_stored
     def finals_begun(self) -> tuple[int, float | None] | None:
@@ -214,7 +240,7 @@ class Study:
     @_stored
     def note_final_epoch(self, key: str, epoch: EpochRecord) -> None:
         """Keep an epoch of one training of the finals, under its key."""
-        self._storage.set_study_user_attr(self._study_id, f"{_FINAL_EPOCH}:{key}:{epoch.epoch:05d}", epoch.as_json())
+        self._keep_of_search(f"{_FINAL_EPOCH}:{key}:{epoch.epoch:05d}", epoch.as_json())
 
     @_stored
     def final_epochs(self, key: str) -> list[EpochRecord]:
@@ -225,7 +251,7 @@ class Study:
     @_stored
     def note_final(self, key: str, outcome: Mapping[str, Any]) -> None:
         """Keep what became of one training of the finals, under its key."""
-        self._storage.set_study_user_attr(self._study_id, f"{_FINAL}:{key}", dict(outcome))
+        self._keep_of_search(f"{_FINAL}:{key}", dict(outcome))
 
     @_stored
     def finals(self) -> dict[str, Mapping[str, Any]]:
@@ -238,22 +264,48 @@ class Study:
     def records(self) -> list[TrialRecord]:
         """Give every trial that was ever begun, in the order of their numbers."""
         tests = self._user_attributes()
-        return [_record(trial, tests.get(f"{_TEST}:{trial.number}", {})) for trial in self._trials()]
+        return [
+            _record(trial, attributes, tests.get(f"{_TEST}:{trial.number}", {})) for trial, attributes in self._trials()
+        ]
 
-    def _trials(self) -> list[FrozenTrial]:
-        """Read every trial that was ever begun, in the order of their numbers.
+    def _trials(self) -> list[tuple[FrozenTrial, dict[str, Any]]]:
+        """Read every trial that was ever begun, with what was kept of it, in the order of their numbers.
 
         For many trials that takes seconds, so the history, which is what the sampler learns from, hears of them too.
         """
-        trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
+        try:
+            trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
+        except (LookupError, ValueError, TypeError) as error:  # a state that is none, JSON that is none
+            raise BrokenSealError(f"a trial ({type(error).__name__})") from error
+        if [trial.number for trial in trials] != [*range(len(trials))]:
+            raise BrokenSealError("the count of trials")
+        known = [(trial, attributes_of(trial)) for trial in trials]
         if not self._is_read:
-            for trial in trials:
-                _replay(trial, self._history)
+            for trial, attributes in known:
+                _replay(trial, attributes, self._history)
             self._is_read = True
-        return trials
+        return known
+
+    def _keep(self, number: int, name: str, value: Any) -> None:
+        """Keep something of a trial."""
+        self._storage.set_trial_user_attr(self._trial_id(number), name, sealed(name, value))
+
+    def _keep_of_search(self, name: str, value: Any) -> None:
+        """Keep something of the search as a whole."""
+        self._storage.set_study_user_attr(self._study_id, name, sealed(name, value))
+
+    def _forget(self) -> None:
+        """Take nothing in memory for what stands in the file."""
+        self._history, self._is_read = History(self._search), False
+        self._trial_ids.clear()
 
     def _user_attributes(self) -> dict[str, Any]:
-        return self._storage.get_study_user_attrs(self._study_id)
+        """Read what was kept of the search as a whole."""
+        try:
+            kept = self._storage.get_study_user_attrs(self._study_id)
+        except ValueError as error:  # JSON that is none
+            raise BrokenSealError(f"what was kept of the search ({type(error).__name__})") from error
+        return {name: opened(name, value) for name, value in kept.items()}
 
     def _trial_id(self, number: int) -> int:
         if number not in self._trial_ids:
@@ -262,38 +314,32 @@ class Study:
         return self._trial_ids[number]
 
 
-def _make(db: Path) -> None:
-    """Make an empty study. It appears whole: a kill meanwhile leaves none."""
-    with replaced(db) as part:
-        try:
-            storage = RDBStorage(f"sqlite:///{part}")
-            try:
-                storage.create_new_study([StudyDirection.MAXIMIZE], _NAME)
-            finally:
-                storage.remove_session()
-                storage.engine.dispose()
-        except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-            raise StoreError(f"{db}: cannot be made: {_root_of(error)}") from error
+def attributes_of(trial: FrozenTrial) -> dict[str, Any]:
+    """Give what was kept of a trial.
+
+    Raises:
+        BrokenSealError: some of it is no longer what was kept, or a trial has lost what it was begun with.
+    """
+    kept = {name: opened(name, value) for name, value in trial.user_attrs.items()}
+    if DRAWN not in kept and not kept.get(OUTSIDE):
+        raise BrokenSealError(f"trial {trial.number}")
+    return kept
 
 
-def _replay(trial: FrozenTrial, history: History) -> None:
+def _replay(trial: FrozenTrial, attributes: Mapping[str, Any], history: History) -> None:
     """Tell a history of a trial what it would have heard of it."""
-    history.begin(trial.number, trial.params)
-    for epoch, score in sorted(trial.intermediate_values.items()):
-        history.report(trial.number, epoch, score)
+    if attributes.get(OUTSIDE):
+        history.skip()
+        return
+    history.begin(trial.number, attributes[DRAWN])
+    for name in sorted(attributes):
+        if name.startswith(f"{_EPOCH}:"):
+            history.report(trial.number, attributes[name]["epoch"], attributes[name]["score"])
     if trial.state != TrialState.RUNNING:
         history.finish(trial.number, _STATES[trial.state])
 
 
-def _root_of(error: BaseException) -> str:
-    """Give the database's own words, without the statement and the parameters around them."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
-def _record(trial: FrozenTrial, test: Mapping[str, float]) -> TrialRecord:
-    attributes = trial.user_attrs
+def _record(trial: FrozenTrial, attributes: Mapping[str, Any], test: Mapping[str, float]) -> TrialRecord:
     epochs = [dict(attributes[name]) for name in sorted(attributes) if name.startswith(f"{_EPOCH}:")]
     stops = [epoch.pop(_STOP, "") for epoch in epochs]
     # The reason is noted before Optuna closes a trial, and so may stand there of one that goes on after a kill; what
@@ -304,11 +350,12 @@ def _record(trial: FrozenTrial, test: Mapping[str, float]) -> TrialRecord:
         trial=trial.number,
         state=_STATES[trial.state],
         seed=attributes.get("seed", 0),
-        values=attributes.get("values", {}),
+        values=attributes.get(VALUES, {}),
         epochs=tuple(EpochRecord.from_json(epoch) for epoch in epochs),
         facts=TrialFacts(**attributes["facts"]) if "facts" in attributes else None,
         peak_memory_mb=attributes.get("peak_memory_mb"),
         reason=reason,
         data=attributes.get("data", ""),
         test=test,
+        outside=bool(attributes.get(OUTSIDE)),
     )

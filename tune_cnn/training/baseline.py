@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tune_cnn import progress
 from tune_cnn.models.classifier import Classifier
 from tune_cnn.models.network import Inputs, images_in, single
 from tune_cnn.results.records import EpochRecord
@@ -187,7 +188,8 @@ def folded(estimator: Any, features: Array, labels: NDArray[np.int64], *, classe
     scaler.scale_ = np.maximum(scaler.scale_, _LEAST_SCALE * np.median(scaler.scale_))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", ConvergenceWarning)
-        estimator.fit(scaler.transform(features), labels)
+        with progress.unmeasured():
+            estimator.fit(scaler.transform(features), labels)
     for warning in told:
         log.warning("%s; the fit is used as it is", warning.message)
     weight = estimator.coef_ / scaler.scale_

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tune_cnn import progress
 from tune_cnn.data.augmented import AugmentedViews
 from tune_cnn.models.network import Inputs, single
 from tune_cnn.seeds import seed_of
@@ -119,6 +120,7 @@ class Batches:
         """Give every image once, in the split's order."""
         order = np.arange(len(self.labels))
         for start in range(0, len(order), self.batch_size):
+            progress.sign()
             yield self._at(order[start : start + self.batch_size])
 
     def shuffled(self, seed: int, epoch: int) -> Iterator[tuple[Inputs, Tensor]]:

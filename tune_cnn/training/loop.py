@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, optim
 
+from tune_cnn import progress
 from tune_cnn.errors import DivergedError
 from tune_cnn.models.network import Inputs, Network
 from tune_cnn.results.records import EpochRecord
@@ -183,6 +184,7 @@ class Training:
         for inputs, targets in self._train_rows.of(fed.batches).shuffled(self.seed, epoch):
             predicted, loss = self.step(inputs, targets)
             self.learning_rate.after_step()
+            progress.step()
             counter.add(predicted, targets, loss)
         return counter.scores()
 

@@ -1,0 +1,80 @@
+"""A stranger's run folder: nothing is written, deleted or emptied outside of it, whatever its links say."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.ground import AT_RANDOM, Ground
+from tests.chaos.processes import Order, run
+from tune_cnn.errors import RunFolderError
+from tune_cnn.results.records import RunFolder
+from tune_cnn.results.run_links import refuse_links_out
+
+FEW = ("--set", "search.trials=2", "--set", "training.epochs=1")
+LINKED = ["trials", "trials/0000", "trials/0000/trial.log", "trials/0001/last", "study.db", "run.json", ".driver.lock"]
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    return Ground.make(tmp_path_factory.mktemp("ground"))
+
+
+@pytest.fixture(scope="module")
+def searched(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("searched")
+    code, said = run(Order((*ground.search(folder / "run", AT_RANDOM), *FEW), folder / "out", folder / "trained"))
+    assert code == 0, said
+    return folder / "run"
+
+
+@pytest.fixture
+def theirs(searched: Path, tmp_path: Path) -> RunFolder:
+    return RunFolder(Path(shutil.copytree(searched, tmp_path / "theirs", symlinks=True)))
+
+
+def lead_out(run_folder: RunFolder, name: str, outside: Path) -> Path:
+    """Put a file or folder of a run elsewhere, with more of the victim's in it, and a link in its place."""
+    there = run_folder.path / name
+    outside.mkdir()
+    mine = outside / "mine"
+    if there.is_dir():
+        there.rename(mine)
+        (mine / "precious").write_text("precious")
+    else:
+        there.unlink(missing_ok=True)
+        mine.write_text("precious")
+    there.symlink_to(mine)
+    return mine
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_a_link_that_leads_out_of_a_run_is_named(name: str, theirs: RunFolder, tmp_path: Path) -> None:
+    if name == "trials/0001/last":
+        (theirs.path / name).mkdir()
+    lead_out(theirs, name, tmp_path / "outside")
+    with pytest.raises(RunFolderError, match="a link that leads out of the run folder"):
+        refuse_links_out(theirs.path)
+
+
+def test_links_within_a_run_are_its_own(theirs: RunFolder, tmp_path: Path) -> None:
+    assert theirs.best.is_symlink()
+    refuse_links_out(theirs.path)
+    refuse_links_out(tmp_path / "none yet")
+
+
+@pytest.mark.parametrize("name", ["trials/0000", ".driver.lock"])
+def test_a_search_that_goes_on_in_such_a_folder_touches_nothing_outside(
+    name: str, theirs: RunFolder, tmp_path: Path, ground: Ground
+) -> None:
+    lead_out(theirs, name, tmp_path / "outside")
+    before = content(tmp_path / "outside")
+    code, said = run(Order(ground.resume(theirs.path), tmp_path / "out", tmp_path / "trained"))
+    assert (code, "Traceback" in said) == (2, False), said
+    assert "leads out of the run folder" in said
+    assert content(tmp_path / "outside") == before

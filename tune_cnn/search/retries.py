@@ -1,0 +1,86 @@
+"""Which trials are tried again: those whose worker was lost, or that hung. What went wrong within a trial would again.
+
+A new driver counts anew: what killed the workers of the one before may be gone.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tune_cnn.results.failures import Blame, Failure
+
+MOST: dict[Blame, int] = {"worker": 3, "hang": 1}
+"""How often a trial is tried again, by what happened to it."""
+LOST = "lost its worker"
+_OUT_OF_MEMORY = (
+    "most likely memory ran out there: write a smaller training.batch_size or image.px, or run fewer trials at a time "
+    "(--concurrent, --cpus-per-trial)"
+)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a trial was interrupted by, and in which epoch."""
+
+    failure: Failure
+    epoch: int
+
+
+class Retries:
+    """Counts what trials were interrupted by, under this driver."""
+
+    def __init__(self) -> None:
+        self._losses: dict[int, list[Loss]] = {}
+
+    def again(self, number: int, failure: Failure, epoch: int) -> str | None:
+        """Say that a trial goes on, and why it was interrupted; None if it is not tried again.
+
+        Args:
+            number: of the trial.
+            failure: what it was interrupted by.
+            epoch: in which.
+        """
+        if failure.blame not in MOST:
+            return None
+        losses = self._losses.setdefault(number, [])
+        losses.append(Loss(failure, epoch))
+        times = _times(losses, failure.blame)
+        if times > MOST[failure.blame]:
+            return None
+        goes_on = "begins anew" if epoch == 1 else f"goes on from epoch {epoch}"
+        return f"{_told(failure)}, {goes_on} ({times} of {MOST[failure.blame]})"
+
+    def reason(self, number: int, failure: Failure) -> Failure:
+        """Say why a trial has failed for good, after `again` has said None."""
+        losses = [loss for loss in self._losses.pop(number, []) if loss.failure.blame == failure.blame]
+        if not losses:
+            return failure
+        if failure.blame == "hang":
+            return Failure(f"hung: {failure.reason} in epoch {losses[-1].epoch}; stack in trial.log", failure.blame)
+        return Failure(_reason_of(losses), failure.blame)
+
+    def forget(self, number: int) -> None:
+        """Take in that a trial has ended."""
+        self._losses.pop(number, None)
+
+
+def is_lost(reason: str) -> bool:
+    """Whether a failed trial's reason says that it lost its workers."""
+    return reason.startswith(LOST)
+
+
+def _told(failure: Failure) -> str:
+    return f"hung ({failure.reason}; stack in trial.log)" if failure.blame == "hang" else f"{LOST} ({failure.reason})"
+
+
+def _reason_of(losses: Sequence[Loss]) -> str:
+    """Name the epochs and causes; a worker that always dies at one place does not die by chance."""
+    epochs = sorted({loss.epoch for loss in losses})
+    causes = ", ".join(cause for cause, _ in Counter(loss.failure.reason for loss in losses).most_common())
+    if len(epochs) > 1:
+        return f"{LOST} {len(losses)} times, in epochs {', '.join(map(str, epochs))} ({causes})"
+    return f"{LOST} {len(losses)} times, always in epoch {epochs[0]} ({causes}); {_OUT_OF_MEMORY}"
+
+
+def _times(losses: Sequence[Loss], blame: Blame) -> int:
+    return sum(loss.failure.blame == blame for loss in losses)
