@@ -117,7 +117,7 @@ class Mirror:
                 links.append(path)
             elif path.name == STATE:
                 states.append(path)
-            elif path.suffix != ".safetensors" and not path.name.startswith(_STUDY):
+            elif path.suffix != ".safetensors" and not path.name.startswith((_STUDY, "state-")):  # one from before
                 plain[name] = path
         return plain, states, sorted(links, key=lambda link: -len(link.parts))  # models before what names the best one
 
