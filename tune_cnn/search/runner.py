@@ -35,6 +35,7 @@ from tune_cnn.results.failures import Failure, failure_of
 from tune_cnn.search.auth_token import keep_private, make_token
 from tune_cnn.search.bridge import DIED, Bridge, Session
 from tune_cnn.search.knock import knock
+from tune_cnn.search.retries import MEMORY_RAN_OUT
 from tune_cnn.search.slots import LiveSlots, Machine, Slots, share_out
 from tune_cnn.search.worker import MESSAGE, Handed, Work, run_job, train
 from tune_cnn.sections.search import Metric, PerTrial
@@ -240,7 +241,7 @@ def _lost(trial: Any) -> Failure:
     """Say what became of a trial's worker, by what Ray says of it."""
     told = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
     if "NODE_OUT_OF_MEMORY" in told or "running low on memory" in told:
-        return Failure("memory ran out on its machine", DIED.blame)
+        return Failure(MEMORY_RAN_OUT, DIED.blame)
     if "node has died" in told or "node was terminated" in told:
         return Failure("its machine is gone", DIED.blame)
     if "unavailable" in told:
