@@ -114,7 +114,8 @@ def slots(per_trial: PerTrial, concurrent: int | None, gpu_share: Callable[[], f
     there, may_come = _machine(ray.cluster_resources()), _may_come()
     cpus, gpus = max(there.cpus, may_come.cpus), max(there.gpus, may_come.gpus)
     share = gpu_share() if per_trial.gpus == "auto" and gpus else 1.0
-    return share_out(cpus=cpus, gpus=gpus, per_trial=per_trial, concurrent=concurrent, gpu_share=share)
+    offered = share_out(cpus=cpus, gpus=gpus, per_trial=per_trial, concurrent=concurrent, gpu_share=share)
+    return offered.fitted(_machines(), may_come=may_come)
 
 
 def _machines() -> list[Machine]:
