@@ -26,7 +26,7 @@ training:
     choice:
       - {kind: plateau, factor: {choice: [0.1, 0.3]}}
       - {kind: one_cycle, rise: {range: [0.1, 0.5]}}
-search: {trials: 12, seed: 3, random_trials: 4, keep: 2, asha: {grace_epochs: 1, reduction: 3}}
+search: {trials: 12, seed: 3, sampler: tpe, random_trials: 4, keep: 2, asha: {grace_epochs: 1, reduction: 3}}
 """
 
 Score = Callable[[Mapping[str, Scalar], int], float]

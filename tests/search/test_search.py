@@ -45,7 +45,8 @@ training:
       - {{kind: plateau, factor: {{choice: [0.1, 0.3]}}, patience_epochs: 1}}
       - {{kind: one_cycle, rise: {{range: [0.1, 0.5]}}}}
 augment: {{choice: [none, light]}}
-search: {{trials: 6, metric: -val_loss, seed: 4, random_trials: 3, keep: 2, asha: {{grace_epochs: 1, reduction: 2}}}}
+search: {{trials: 6, metric: -val_loss, seed: 4, sampler: tpe, random_trials: 3, keep: 2,
+          asha: {{grace_epochs: 1, reduction: 2}}}}
 """
 SECRETS = {"RAY_AUTH_TOKEN": "0123456789abcdef" * 4, "AWS_SECRET_ACCESS_KEY": "hush-0123456789"}
 TIMES = ["seconds", "peak_memory_mb", "ms_per_image"]

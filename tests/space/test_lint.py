@@ -211,13 +211,13 @@ HEADS = {"choice": [{"hidden": []}, {"hidden": [64], "batch_norm": {"choice": [F
         ),
         pytest.param(
             "sampler-never-learns",
-            {"augment": {"choice": ["none", "light"]}, "search__trials": 10},
-            {"augment": {"choice": ["none", "light"]}, "search__trials": 11},
+            {"augment": {"choice": ["none", "light"]}, "search__sampler": "tpe", "search__trials": 10},
+            {"augment": {"choice": ["none", "light"]}, "search__sampler": "tpe", "search__trials": 11},
             id="all-drawn-at-random",
         ),
         pytest.param(
             "sampler-never-learns",
-            {"augment": {"choice": ["none", "light"]}, "search__trials": 5},
+            {"augment": {"choice": ["none", "light"]}, "search__trials": 5, "search__sampler": "bohb"},
             {"augment": {"choice": ["none", "light"]}, "search__trials": 5, "search__sampler": "random"},
             id="meant-to-be-random",
         ),

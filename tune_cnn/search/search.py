@@ -283,12 +283,13 @@ def _header(space: Space, default: TrialConfig, data: ImageData, *, weights: Map
     if _fits_only(space):
         asha, budget = "none", f"{search.trials} trials, each fitted at once"
     root = place(Path(default.data.root))
+    learns = "" if search.sampler == "random" else f", {search.random_trials} trials at random first"
     return {
         "search": f"{space.name}, {len(space.parameters)} parameters",
         "data": f"{root}: {sizes} images, {len(data.classes)} classes, {len(data.skipped)} skipped",
         "weights": "; ".join(f"{pair}: {source}" for pair, source in weights.items()),
         "device": device_name(),
-        "sampler": f"{search.sampler}, seed {search.seed}, {search.random_trials} trials at random first",
+        "sampler": f"{search.sampler}, seed {search.seed}{learns}",
         "scheduler": asha,
         "budget": budget + (f", {search.hours:g} hours" if search.hours else ""),
         "metric": ", ".join(search.measures),
