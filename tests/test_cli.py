@@ -85,6 +85,8 @@ def test_a_malformed_data_set_is_one_clear_message_and_exit_code_2(
         pytest.param(["search", "--trails", "3", "x.yaml"], "Possible options: --trials", id="a-misspelt-option"),
         pytest.param(["search", "x.yaml", "--trials", "many"], "Invalid value for '--trials'", id="no-number"),
         pytest.param(["resume", "nowhere"], "give a run folder", id="no-run-to-resume"),
+        pytest.param(["extend", "nowhere", "--trials", "9"], "give a run folder", id="no-run-to-extend"),
+        pytest.param(["extend", "nowhere"], "Missing option '--trials'", id="no-number-to-extend-to"),
         pytest.param(["leaderboard", "nowhere"], "give a run folder", id="no-run-to-show"),
         pytest.param(["evaluate", "nowhere"], "give a model folder", id="no-model"),
         pytest.param(["predict", "nowhere", "a.jpg"], "give a model folder", id="no-model-to-ask"),

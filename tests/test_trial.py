@@ -1,5 +1,6 @@
 import json
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from tests.conftest import trial_config
+from tests.full_disk import full_disk
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import open_data
@@ -19,6 +21,7 @@ from tune_cnn.models.build import build_network
 from tune_cnn.models.saved import load_model
 from tune_cnn.results.best_model import bring_up_to_date
 from tune_cnn.results.effective import compare_effective
+from tune_cnn.results.failures import failure_of
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder
 from tune_cnn.trial import run_trial
 from tune_cnn.yaml_files import read_yaml
@@ -71,6 +74,45 @@ def test_what_ran_before_in_a_process_changes_no_trial(shapes: Path, cache: Cach
 
 class Killed(BaseException):
     """What a test raises in place of a kill."""
+
+
+def test_on_a_disk_that_fills_up_the_last_good_checkpoint_stays_and_the_trial_goes_on_from_it(
+    shapes: Path, cache: Cache, tmp_path: Path
+) -> None:
+    config = trial_config(shapes, augment="none")
+    whole = run(config, tmp_path / "whole", cache)
+    with ExitStack() as until_it_is_mended:
+
+        def fill(epoch: EpochRecord, _facts: TrialFacts, _memory: float | None) -> None:
+            if epoch.epoch == 2:
+                until_it_is_mended.enter_context(full_disk(100_000))
+
+        with pytest.raises(OSError, match="File too large") as failed:
+            run(config, tmp_path / "cut", cache, on_epoch=fill)
+    assert failure_of(failed.value).blame == "store"  # the search stops, and no trial is blamed
+    assert curve(run(config, tmp_path / "cut", cache)) == curve(whole)
+    assert "goes on after epoch 2" in (tmp_path / "cut" / "trial.log").read_text()
+
+
+@pytest.mark.parametrize("damaged", [1, 2], ids=["the-newest", "both"])
+def test_a_trial_whose_checkpoint_is_damaged_comes_the_same_way_again_and_its_log_says_from_where(
+    shapes: Path, cache: Cache, tmp_path: Path, damaged: int
+) -> None:
+    config = trial_config(shapes, augment="none")
+    whole = run(config, tmp_path / "whole", cache)
+
+    def kill(epoch: EpochRecord, _facts: TrialFacts, _memory: float | None) -> None:
+        if epoch.epoch == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(config, tmp_path / "cut", cache, on_epoch=kill)
+    newest_first = sorted((tmp_path / "cut" / "last").glob("*.safetensors"), reverse=True)
+    for file in newest_first[:damaged]:
+        file.write_bytes(file.read_bytes()[:-1])
+    assert curve(run(config, tmp_path / "cut", cache)) == curve(whole)
+    log = (tmp_path / "cut" / "trial.log").read_text()
+    assert ("goes on after epoch 2" if damaged == 1 else "the trial begins anew") in log
 
 
 @pytest.mark.parametrize(

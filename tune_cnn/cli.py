@@ -1,8 +1,8 @@
 """The command line: thin. Heavy imports stay inside the commands, so that --help and a typo answer at once."""
 
 import shlex
-import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from tune_cnn import cli_models, cli_start
 from tune_cnn import cli_options as options
 from tune_cnn.cli_terminal import cache_of, terminal
 from tune_cnn.errors import ChangedDataError, InputError, StoreError, TuneCnnError
+from tune_cnn.interrupts import interrupts
 from tune_cnn.masking import masked
 from tune_cnn.results.display import line
 
@@ -30,7 +31,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_SIGTERM_CODE = 143
 _FLAGS = (
     "search.trials",
     "training.epochs",
@@ -40,6 +40,7 @@ _FLAGS = (
     "search.per_trial.gpus",
     "search.seed",
 )
+_INTERRUPTED = "interrupted; "
 _debug = False
 
 
@@ -80,7 +81,7 @@ def search(
     opened = open_space(space_file, overrides=overrides, data_root=data)
     run = out / (name or opened.space.name)
     given = Given(weights, address, insecure_cluster, cache_dir, cache_gb)
-    _search(opened, run, given)
+    _search(opened, run, given, overrides=overrides)
 
 
 @app.command()
@@ -100,10 +101,37 @@ def resume(
     from tune_cnn.search.open_space import open_space
 
     folder = RunFolder(run)
-    if not folder.space.is_file():
+    if not folder.current_space.is_file():
         raise InputError(f"{folder.space}: no such file; give a run folder that `tune-cnn search` wrote")
     given = Given(weights, address, insecure_cluster, cache_dir, cache_gb)
-    _search(open_space(folder.space), run, given)
+    _search(open_space(folder.current_space), run, given)
+
+
+@app.command()
+def extend(
+    run: options.RunPath,
+    trials: options.TrialsInTheEnd,
+    space: options.ChangedSpace = None,
+    data: options.DataDir = None,
+    weights: options.WeightsDir = None,
+    address: options.Address = None,
+    insecure_cluster: options.InsecureCluster = False,
+    cache_dir: options.CacheDir = None,
+    cache_gb: options.CacheGb = None,
+    sets: options.Sets = None,
+) -> None:
+    """Add trials to a run, with a changed space too.
+
+    --trials says how many the run has in the end, not how many are added. Old trials that lie within the new space
+    count for it as if it had been theirs from the beginning; the others stay in the table, and nothing is learned from
+    them.
+    """
+    from tune_cnn.results.records import RunFolder
+    from tune_cnn.search.extension import open_extended
+
+    opened = open_extended(RunFolder(run), space, trials=trials, overrides=sets or [], data_root=data)
+    given = Given(weights, address, insecure_cluster, cache_dir, cache_gb)
+    _search(opened, run, given, extend=True)
 
 
 @app.command()
@@ -246,30 +274,44 @@ class Given:
         return words
 
 
-def _search(opened: "OpenedSpace", run: Path, given: Given) -> None:
+def _search(
+    opened: "OpenedSpace", run: Path, given: Given, *, extend: bool = False, overrides: Sequence[str] = ()
+) -> None:
     from tune_cnn.machine import collector_asleep
     from tune_cnn.results.records import RunFolder
+    from tune_cnn.search.changes import Asked
     from tune_cnn.search.places import SearchPlaces
     from tune_cnn.search.screen import Screen
 
     with collector_asleep():
         from tune_cnn.search.search import search
 
+    sets = [f"--set={text}" for text in overrides if not text.startswith("search.trials=")]
+    asked = Asked(extend, ("--space", str(opened.space.path), *sets))
     cache = cache_of(given.cache_dir, given.cache_gb)
     places = SearchPlaces(RunFolder(run.absolute()), cache, given.weights, given.address, given.insecure_cluster)
+    command, resume = _command(), masked(shlex.join(["tune-cnn", "resume", str(run), *given.words()]))
+    before = _changed(places.run.run)
+    # Until run.json tells of this call, what it asks for is known to nobody else.
+    interrupts.farewell = lambda: _go_on(command if _changed(places.run.run) == before else resume)
     try:
-        search(
-            opened.space,
-            places,
-            Screen(terminal()),
-            backbones=opened.backbones,
-            command=masked(shlex.join(["tune-cnn", *sys.argv[1:]])),
-        )
-    except (KeyboardInterrupt, StoreError, ChangedDataError) as ended:
-        again = shlex.join(["tune-cnn", "resume", str(run), *given.words()])
-        why = "interrupted; " if isinstance(ended, KeyboardInterrupt) else ""
-        Console(stderr=True).print(line(masked(f"{why}go on with: {again}")), soft_wrap=True)
+        search(opened.space, places, Screen(terminal()), backbones=opened.backbones, command=command, asked=asked)
+    except (StoreError, ChangedDataError, OSError):
+        Console(stderr=True).print(line(interrupts.farewell().removeprefix(_INTERRUPTED)), soft_wrap=True)
         raise
+
+
+def _command() -> str:
+    return masked(shlex.join(["tune-cnn", *sys.argv[1:]]))
+
+
+def _go_on(command: str) -> str:
+    return f"{_INTERRUPTED}go on with: {command}"
+
+
+def _changed(file: Path) -> int | None:
+    """Say when a file was written last, in nanoseconds; None if there is none."""
+    return file.stat().st_mtime_ns if file.exists() else None
 
 
 def _text(error: TuneCnnError | OSError) -> str:
@@ -281,21 +323,18 @@ def _text(error: TuneCnnError | OSError) -> str:
 
 def main() -> None:
     """Run the command line; every error on purpose becomes one message and an exit code, never a traceback."""
-    terminated = False
-
-    def end(_signal: int, _frame: object) -> None:
-        """End as Ctrl-C does: kill, Slurm, Kubernetes and `ray job stop` send SIGTERM."""
-        nonlocal terminated
-        terminated = True
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, end)
+    interrupts.farewell = lambda: _go_on(_command())
     try:
-        app()
+        with interrupts.listening():
+            app()
     except SystemExit as done:
-        sys.exit(_SIGTERM_CODE if terminated else done.code)
+        code = done.code
     except (TuneCnnError, OSError) as error:
         if _debug:
             raise
         Console(stderr=True).print(line(masked(_text(error))), soft_wrap=True)
-        sys.exit(2 if isinstance(error, InputError) else 1)
+        code = 2 if isinstance(error, InputError) else 1
+    if interrupts.exit_code:
+        Console(stderr=True).print(line(interrupts.farewell()), soft_wrap=True)
+        interrupts.farewell = str
+    sys.exit(interrupts.exit_code or code)

@@ -50,6 +50,16 @@ RunName = Annotated[
 Trials = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="How many configurations to try; overrides search.trials.")
 ]
+TrialsInTheEnd = Annotated[
+    int,
+    typer.Option(
+        "--trials", metavar="N", min=1, help="How many trials the run is to have in the end, the old ones among them."
+    ),
+]
+ChangedSpace = Annotated[
+    Path | None,
+    typer.Option("--space", metavar="NEW", help="A changed space for the trials to come; the run's own by default."),
+]
 Epochs = Annotated[
     int | None,
     typer.Option(metavar="N", min=1, help="At most so many epochs per trial; overrides training.epochs."),

@@ -7,6 +7,7 @@ interrupted twice, and one in which all fails. Commands that need no Ray run wit
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -217,7 +218,32 @@ def test_searching_again_says_that_all_is_done(run: Path, within: Within) -> Non
 
 def test_a_folder_with_another_search_is_refused(run: Path, within: Within) -> None:
     out = within("search", "small.yaml", "--set", "training.batch_size=8", code=2)
-    assert "holds another search" in out
+    assert "holds another search, its space differs from this one:\n" in out
+    assert "\n  training.batch_size: {choice: [8, 16], default: 8} then, 8 now\n" in out
+    assert "tune-cnn extend runs/small --trials 12 --space small.yaml --set=training.batch_size=8\n" in out
+
+
+def test_the_command_that_a_refusal_names_is_understood(run: Path, within: Within) -> None:
+    out = within("search", "small.yaml", "--set", "search.keep=3", "--epochs", "3", code=2)
+    named = next(line for line in out.splitlines() if line.startswith("to add trials of this one: tune-cnn "))
+    words = shlex.split(named.partition("tune-cnn ")[2])
+    assert "trials already, and --trials says how many it has in the end" in within(*words, "--trials", "6", code=2)
+    assert read_yaml(run / "space.yaml").tree["training"]["epochs"] == 4
+
+
+def test_a_run_is_extended_by_a_changed_space(run: Path, command: Command) -> None:
+    grown = run.with_name("grown")
+    shutil.copytree(run, grown, symlinks=True)
+    out = command("extend", Path("runs") / "grown", "--trials", "7", "--set", "training.batch_size={choice: [8, 32]}")
+    before, after = (leaderboard(folder).set_index("trial").sort_index() for folder in (run, grown))
+    within_now = before["training.batch_size"] == 8
+    told = f"{within_now.sum()} of 6 old trials lie within the new space and count for it; {(~within_now).sum()} "
+    assert told in out
+    assert after.score[:6].equals(before.score)
+    assert len(after) == 7
+    assert (after.outside[:6].eq(True) == ~within_now).all()
+    assert after["training.batch_size"][6] in (8, 32)
+    assert "all 7 trials are done" in command("resume", Path("runs") / "grown")
 
 
 def test_runs_are_shown_together_and_exported(run: Path, within: Within) -> None:
@@ -280,6 +306,21 @@ def interrupted(command: Command) -> Path:
     assert re.search(r"trial \d lost its worker \(killed, or out of memory\), .* \(1 of 3\)", out), out
     assert "raylet" not in out + err
     return command.folder / run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_any_moment_of_the_start_ends_the_search_within_ten_seconds(
+    command: Command, sign: signal.Signals
+) -> None:
+    for step in range(1, 25):
+        process = command.start(*ONE_BY_ONE, "--name", f"start-{sign.name}")
+        time.sleep(0.4 * step)
+        process.send_signal(sign)
+        out, err = process.communicate(timeout=10)
+        assert process.returncode == 128 + sign, f"after {0.4 * step:.1f} s: {process.returncode}: {out}{err}"
+        assert "Traceback" not in err
+        assert re.search(r"interrupted; go on with: tune-cnn (search|resume) ", err)
 
 
 def test_a_search_interrupted_twice_gives_the_leaderboard_of_one_that_was_not(run: Path, interrupted: Path) -> None:

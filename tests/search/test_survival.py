@@ -1,5 +1,6 @@
 """What a search must survive: kills at any moment, trials that fail late, folders that move, disks that fill."""
 
+import itertools
 import shutil
 import sqlite3
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.full_disk import full_disk
 from tests.search.driving import (
     WEIGHTS,
     drive,
@@ -270,6 +272,23 @@ def test_epochs_that_come_in_a_rush_are_kept_together_with_what_comes_next(run: 
     go_on(session, job, 5, 0.5)
     session.on_end(job.number, None)
     assert kept() == [1, 2, 3, 4, 5]
+
+
+def test_a_full_disk_ends_the_search_and_costs_no_more_than_the_epoch_that_found_it_full(run: RunFolder) -> None:
+    seconds = itertools.count()
+    session = opened(run, *NO_ASHA, clock=lambda: float(next(seconds)))  # no epoch comes in a rush
+    finish(session, start(session), 0.3)
+    job = start(session)
+    go_on(session, job, 1, 0.4)
+    with full_disk(), pytest.raises(StoreError, match=r"study\.db: cannot be read or written"):
+        session.on_epoch(job.number, epoch_of(2, 0.5), facts_of(job), None)
+    again = opened(run, *NO_ASHA)
+    assert [(record.state, len(record.epochs)) for record in again.records.values()] == [
+        ("complete", 2),
+        ("running", 1),
+    ]
+    finish(again, start(again), 0.5)
+    assert [record.trial for record in again.kept()] == [1, 0]
 
 
 def test_a_copied_run_folder_goes_on_elsewhere(run: RunFolder) -> None:

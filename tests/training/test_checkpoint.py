@@ -114,7 +114,7 @@ def best(epoch: int) -> BestEpoch:
     return BestEpoch(epoch, score=0.5, val_confusion=[[1, 0], [0, 1]])
 
 
-def test_the_newest_checkpoint_and_the_best_epochs_tensors_are_kept_and_no_more(tmp_path: Path) -> None:
+def test_the_newest_checkpoint_the_one_before_and_the_best_epochs_tensors_are_kept_and_no_more(tmp_path: Path) -> None:
     model, so_far = network(), None
     for epoch in (1, 2, 3, 4):
         with torch.no_grad():
@@ -127,7 +127,8 @@ def test_the_newest_checkpoint_and_the_best_epochs_tensors_are_kept_and_no_more(
     assert told == so_far
     assert so_far is not None
     assert load_file(tmp_path / so_far.tensors)["model/head.1.bias"][0] == 2
-    assert len(list(tmp_path.iterdir())) == 3
+    assert [file.name[:5] for file in sorted(tmp_path.glob("*.safetensors"))] == ["00002", "00003", "00004"]
+    assert len(list(tmp_path.iterdir())) == 5
 
 
 def test_frozen_units_are_left_out_and_all_else_comes_back_to_the_bit(tmp_path: Path) -> None:
@@ -159,30 +160,65 @@ def test_where_there_is_none_there_is_nothing_to_go_on_from(tmp_path: Path) -> N
     assert load_checkpoint(tmp_path / "nowhere", network()) is None
 
 
-@pytest.mark.parametrize(
-    "damage", ["torn-json", "no-tensors", "flipped-byte", "no-best", "foreign-json", "list", "older-version"]
-)
-def test_from_a_damaged_checkpoint_the_trial_begins_anew_and_says_so(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
-) -> None:
-    so_far = save_checkpoint(tmp_path, checkpoint(1, network()), best(1))
-    save_checkpoint(tmp_path, checkpoint(2, network()), so_far)
-    older, newer = sorted(tmp_path.glob("*.safetensors"))
-    plain = tmp_path / "state.json"
+def damage_newest(folder: Path, damage: str) -> None:
+    plain, (*_, newest) = folder / "state.json", sorted(folder.glob("*.safetensors"))
     match damage:
         case "torn-json":
             plain.write_bytes(plain.read_bytes()[:-20])
+        case "gone":
+            plain.unlink()
         case "no-tensors":
-            newer.unlink()
-        case "no-best":
-            older.unlink()
+            newest.unlink()
         case "flipped-byte":
-            newer.write_bytes(newer.read_bytes()[:-1] + b"x")
+            newest.write_bytes(newest.read_bytes()[:-1] + b"x")
         case "foreign-json":
             plain.write_text('{"epoch": 1}')
         case "older-version":
             plain.write_text(plain.read_text().replace('"format": 4', '"format": 2'))
         case _:
             plain.write_text("[]")
+
+
+DAMAGES = ["torn-json", "gone", "no-tensors", "flipped-byte", "foreign-json", "list", "older-version"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_from_a_damaged_checkpoint_the_trial_goes_back_to_the_one_before_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    so_far = None
+    for epoch in (1, 2, 3):
+        so_far = save_checkpoint(tmp_path, checkpoint(epoch, network()), best(1) if epoch == 1 else so_far)
+    damage_newest(tmp_path, damage)
+    found = load_checkpoint(tmp_path, network())
+    assert found is not None
+    assert (found[0].epoch, found[1]) == (2, so_far)
+    assert "goes on from the checkpoint of epoch 2, the one before" in caplog.text
+    assert ("the checkpoint is damaged" in caplog.text) is (damage != "gone")
+
+
+def test_going_back_leaves_a_sound_checkpoint_behind_the_next_one(tmp_path: Path) -> None:
+    for epoch in (1, 2):
+        save_checkpoint(tmp_path, checkpoint(epoch, network()), None)
+    for _ in range(2):  # the second time the one before is that which was gone back to
+        damage_newest(tmp_path, "torn-json")
+        found = load_checkpoint(tmp_path, network())
+        assert found is not None
+        assert found[0].epoch == 1
+        save_checkpoint(tmp_path, checkpoint(2, network()), None)
+
+
+@pytest.mark.parametrize("damage", ["no-best", "both"])
+def test_where_no_checkpoint_is_sound_the_trial_begins_anew_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    so_far = save_checkpoint(tmp_path, checkpoint(1, network()), best(1))
+    save_checkpoint(tmp_path, checkpoint(2, network()), so_far)
+    oldest, *newer = sorted(tmp_path.glob("*.safetensors"))
+    for file in [oldest] if damage == "no-best" else newer:
+        file.unlink()
+    if damage == "both":
+        (tmp_path / "state-before.json").write_text("{")
     assert load_checkpoint(tmp_path, network()) is None
     assert "the checkpoint is damaged" in caplog.text
+    assert "the trial begins anew" in caplog.text

@@ -14,7 +14,7 @@ from tune_cnn.results.records import TrialFolder
 Blame = Literal["trial", "store", "data", "worker", "hang"]
 
 _MOST_LETTERS = 500  # of a reason in a table; error.txt has all of it
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE}
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
 
 
 @dataclass(frozen=True)

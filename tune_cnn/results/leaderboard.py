@@ -48,7 +48,8 @@ def leaderboard_columns(rows: Sequence[Row]) -> list[str]:
     val = [column for column in named if column.startswith("val_")]
     test = [column for column in named if column.startswith("test_")]
     front = ["front"] if "front" in named else []
-    middle = [*LEADERBOARD_HEAD, *front, *val, *test, *FACTS, "reason", "seed", "data"]
+    outside = ["outside"] if "outside" in named else []
+    middle = [*LEADERBOARD_HEAD, *front, *outside, *val, *test, *FACTS, "reason", "seed", "data"]
     parameters = sorted(set(named) - set(middle) - {"run"})
     return [*(["run"] if "run" in named else []), *middle, *parameters]
 
@@ -94,4 +95,6 @@ def _row(rank: int, record: TrialRecord) -> Row:
     if facts:
         row |= {name: getattr(facts, name) for name in FACTS if hasattr(facts, name)}
     row |= {f"test_{name}": value for name, value in record.test.items()}
+    if record.outside:
+        row["outside"] = True
     return row | dict(record.values)

@@ -96,6 +96,8 @@ class TrialRecord:
     data: str = ""
     """The fingerprint of the images it saw."""
     test: Mapping[str, float] = field(default_factory=dict)
+    outside: bool = False
+    """Whether it lies outside the space since that was changed: then it stands in the tables, and is no measure."""
 
     @property
     def best(self) -> EpochRecord | None:
@@ -220,9 +222,29 @@ class RunFolder:
         return self.path / "best"
 
     @property
+    def extending(self) -> Path:
+        """What is about to take the place of study.db, run.json and space.yaml; there for a moment only."""
+        return self.path / ".extending"
+
+    @property
+    def current_space(self) -> Path:
+        """The space as it was resolved, where a kill may have come before it was put in its place."""
+        waiting = self.extending / self.space.name
+        return waiting if waiting.is_file() else self.space
+
+    def earlier_space(self, number: int) -> Path:
+        """Give the space that the search had before it was changed for the how-manieth time, from 1."""
+        return self.path / f"space.{number}.yaml"
+
+    @property
     def lock(self) -> Path:
         """Held by the one driver of this folder."""
         return self.path / ".driver.lock"
+
+    @property
+    def driver(self) -> Path:
+        """Who holds the lock."""
+        return self.path / ".driver.json"
 
     @property
     def finals(self) -> Path:

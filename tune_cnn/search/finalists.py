@@ -12,10 +12,13 @@ _SPARE = 1.1  # repeats that are never stopped early run a little longer than th
 
 
 def finalists(records: Iterable[TrialRecord], top: int) -> list[TrialRecord]:
-    """Give the best trials that have ended, best first; of trials with equal values only the best one."""
+    """Give the best trials that have ended, best first; of trials with equal values only the best one.
+
+    None that lies outside the space by now.
+    """
     best: dict[tuple[tuple[str, object], ...], TrialRecord] = {}
     for record in ranked(records):
-        if record.best and record.state != "running":
+        if record.best and record.state != "running" and not record.outside:
             best.setdefault(tuple(sorted(record.values.items())), record)
     return list(best.values())[:top]
 

@@ -53,6 +53,10 @@ class History:
         self._values[number] = values
         self._scores[number] = {}
 
+    def skip(self) -> None:
+        """Take in that there is a trial of which nothing is to be learned."""
+        self._begun += 1
+
     def report(self, number: int, epoch: int, score: float) -> None:
         """Take in an epoch of a running trial. Telling an epoch again replaces it."""
         scores = self._scores[number]

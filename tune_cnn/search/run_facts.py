@@ -6,6 +6,9 @@ from tune_cnn.errors import RunFolderError
 from tune_cnn.files import write_whole
 from tune_cnn.results.records import RunFolder
 
+FORMAT = 1
+"""Of run folders: goes up when an older version must not go on with what a newer one has written."""
+
 
 class StartingWeights(BaseModel):
     """The file that the trials of one backbone started from; both None for random weights."""
@@ -40,6 +43,10 @@ class RunFacts(Call):
     data: str
     """The fingerprint of the images."""
     seed: int
+    format: int = 1
+    images: dict[str, int] = {}
+    """How many there were, by split; empty where an older version did not write it down."""
+    classes: tuple[str, ...] = ()
     continued: tuple[Call, ...] = ()
 
     @property

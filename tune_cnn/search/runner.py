@@ -62,14 +62,27 @@ def ray_running(address: str | None, *, insecure: bool = False) -> Iterator[Path
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scratch = Path(tempfile.mkdtemp(prefix="tc-"))  # a short name: paths of sockets end at 107 letters
-    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
-        _connect(address, scratch, insecure=insecure)
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray puts its own in place, which exits with 1 and no word
+        with _own_sigterm():
+            _connect(address, scratch, insecure=insecure)
         yield scratch
     finally:
         ray.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Answer SIGTERM as before once the block is over: Ray puts its own answer in place, which exits with no word."""
+    ours = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:  # it came while Ray's was in place
+        signal.signal(signal.SIGTERM, ours)
+        signal.raise_signal(signal.SIGTERM)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, ours)
 
 
 def _connect(address: str | None, scratch: Path, *, insecure: bool) -> None:

@@ -3,15 +3,12 @@
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from filelock import FileLock, Timeout
 
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.audit import audit_data
@@ -25,17 +22,27 @@ from tune_cnn.results.display import place
 from tune_cnn.results.records import RunFolder
 from tune_cnn.results.tables import write_csv
 from tune_cnn.search import runner
+from tune_cnn.search.changes import (
+    Asked,
+    check_images,
+    check_versions,
+    image_counts,
+    is_same_space,
+    refuse_space,
+)
 from tune_cnn.search.check import check_folds, doubts
 from tune_cnn.search.cost import Images
+from tune_cnn.search.driver_lock import driver_lock
+from tune_cnn.search.extension import extend_run, finish_extension
 from tune_cnn.search.finals import FinalsSession
 from tune_cnn.search.forecast import Forecast
 from tune_cnn.search.gpu_share import greediest, share_of_gpu
 from tune_cnn.search.known_times import known_times
 from tune_cnn.search.places import SearchPlaces
-from tune_cnn.search.run_facts import Call, RunFacts, StartingWeights, read_facts, write_facts
+from tune_cnn.search.run_facts import FORMAT, Call, RunFacts, StartingWeights, read_facts, write_facts
 from tune_cnn.search.screen import Screen
 from tune_cnn.search.session import SearchSession
-from tune_cnn.search.study import Study
+from tune_cnn.search.study import Study, is_half_made
 from tune_cnn.space.checks import combinations
 from tune_cnn.space.schema import Space
 from tune_cnn.yaml_files import write_yaml
@@ -47,7 +54,13 @@ _PACKAGES = ("tune-cnn", "ray", "optuna", "torch", "torchvision", "timm", "album
 
 
 def search(
-    space: Space, places: SearchPlaces, screen: Screen, *, backbones: Sequence[tuple[str, str]], command: str
+    space: Space,
+    places: SearchPlaces,
+    screen: Screen,
+    *,
+    backbones: Sequence[tuple[str, str]],
+    command: str,
+    asked: Asked | None = None,
 ) -> None:
     """Run or continue a search to its end.
 
@@ -57,21 +70,24 @@ def search(
         screen: what is shown.
         backbones: every (backbone, weights) the space may draw.
         command: how the user called it, for run.json.
+        asked: how the call came to its space; None as `search` and `resume` do.
 
     Raises:
         InputError: the space, the data, the weights or the run folder cannot be used; nothing was started.
         SearchError: no trial gave a result, or too many failed for one cause.
         StoreError: a disk, study.db or the cluster failed; nothing that was finished is lost.
     """
-    with driver_lock(places.run):
+    with driver_lock(places.run, note=screen.note):
         sweep(places.run.path)
+        finish_extension(places.run)
         default = space.config(
             space.tree_of(space.defaults()).tree, seed=space.search.seed, cpu_threads=1, weights_file=None
         )
         data = open_data(default.data, default.image, cache=places.cache)
         check_folds(space, data, seed=default.data.splits.seed)
         weights = {pair: _weights(pair, places) for pair in backbones}
-        _claim(places.run, space, data, weights, command)
+        call = _call(space, weights, command)
+        _claim(places.run, space, data, call, asked or Asked(), screen)
         study = Study.open(places.run.study, space.search)
         session = SearchSession(
             space,
@@ -82,7 +98,7 @@ def search(
             on_event=screen.event,
         )
         screen.lines(
-            _header(space, default, data, weights={" ".join(pair): found.source for pair, found in weights.items()})
+            header(space, default, data, weights={" ".join(pair): found.source for pair, found in weights.items()})
         )
         audit = audit_data(data)
         write_csv(places.run.audit, FINDING_COLUMNS, (finding.row() for finding in audit.findings))
@@ -98,24 +114,6 @@ def search(
         from tune_cnn.search.conclusion import conclude
 
         conclude(session, finals, places, screen, task=default.task)
-
-
-@contextmanager
-def driver_lock(run: RunFolder) -> Iterator[None]:
-    """Hold the run folder for this driver alone.
-
-    Raises:
-        RunFolderError: another driver is at work in it.
-    """
-    run.path.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run.lock, timeout=0)
-    try:
-        with lock:
-            yield
-    except Timeout as error:
-        raise RunFolderError(
-            f"{run.path}: another search is at work in this folder; wait for it, or write --name OTHER"
-        ) from error
 
 
 def _weights(pair: tuple[str, str], places: SearchPlaces) -> "ResolvedWeights":
@@ -140,22 +138,32 @@ def _weights(pair: tuple[str, str], places: SearchPlaces) -> "ResolvedWeights":
     return found
 
 
-def _claim(
-    run: RunFolder, space: Space, data: ImageData, weights: Mapping[tuple[str, str], "ResolvedWeights"], command: str
-) -> None:
+def _claim(run: RunFolder, space: Space, data: ImageData, call: Call, asked: Asked, screen: Screen) -> None:
     """Write what the run folder is about, or make sure that it is about the same and add this call to the first.
 
     Raises:
         RunFolderError: the folder holds another search, or one that has lost its study.
     """
-    call = _call(space, weights, command)
-    if run.run.exists():
-        before = read_facts(run)
-        _check_same(run, before, space, data)
-        facts = before.model_copy(update={"continued": (*before.continued, call)})
+    images, classes = image_counts(data), data.classes
+    before = read_facts(run) if run.run.exists() else None
+    if before is None:
+        facts = RunFacts(
+            **dict(call),
+            space_digest=space.digest(),
+            data=data.fingerprint,
+            seed=space.search.seed,
+            format=FORMAT,
+            images=images,
+            classes=classes,
+        )
     else:
-        facts = RunFacts(**dict(call), space_digest=space.digest(), data=data.fingerprint, seed=space.search.seed)
-    if run.trial(0).path.exists() and not run.study.exists():
+        if changed := check_versions(run, before, call.versions):
+            screen.note(changed)
+        check_images(run, before, data)
+        _check_space(run, before, space, asked, screen, version=call.versions["tune-cnn"])
+        known = {"space_digest": space.digest(), "format": FORMAT, "images": images, "classes": classes}
+        facts = before.model_copy(update={"continued": (*before.continued, call), **known})
+    if run.trial(0).path.exists() and (not run.study.exists() or is_half_made(run.study)):
         raise RunFolderError(
             f"{run.path}: holds trials but no {run.study.name}, which tells what they are; bring it back from a copy, "
             "or write --name OTHER for a new run"
@@ -165,17 +173,14 @@ def _claim(
     write_facts(run, facts)
 
 
-def _check_same(run: RunFolder, before: RunFacts, space: Space, data: ImageData) -> None:
-    if before.space_digest != space.digest():
-        raise RunFolderError(
-            f"{run.path}: holds another search, its space differs from this one (compare {run.space}); "
-            "write --name OTHER for a new run"
-        )
-    if before.data != data.fingerprint:
-        raise RunFolderError(
-            f"{run.path}: was searched on other images (fingerprint {before.data[:12]}, "
-            f"now {data.fingerprint[:12]}); write --name OTHER for a new run"
-        )
+def _check_space(run: RunFolder, before: RunFacts, space: Space, asked: Asked, screen: Screen, *, version: str) -> None:
+    """Make sure that the run is of this space, or let it go over to it if that is asked for."""
+    if is_same_space(run, before, space, version=version):
+        return
+    if not asked.extend:
+        raise refuse_space(run, space, asked)
+    screen.note("looking where the run's trials lie in the new space …")
+    screen.note(extend_run(run, before, space))
 
 
 def _call(space: Space, weights: Mapping[tuple[str, str], "ResolvedWeights"], command: str) -> Call:
@@ -275,7 +280,8 @@ def _tell_if_short(session: SearchSession, screen: Screen) -> None:
         )
 
 
-def _header(space: Space, default: TrialConfig, data: ImageData, *, weights: Mapping[str, str]) -> dict[str, str]:
+def header(space: Space, default: TrialConfig, data: ImageData, *, weights: Mapping[str, str]) -> dict[str, str]:
+    """Say what a search is about to do; `weights` tells where those of each backbone come from."""
     search = space.search
     sizes = ", ".join(f"{len(split.labels)} {name}" for name, split in data.splits.items())
     asha = f"ASHA, {search.asha.grace_epochs} epochs' grace, best 1/{search.asha.reduction}" if search.asha else "none"

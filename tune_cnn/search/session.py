@@ -124,7 +124,11 @@ class SearchSession:
 
     def begin_forecast(self, forecast: Forecast) -> None:
         """Say from now on how long the search will still take; knows what earlier drivers were told."""
-        ended = [record for record in self.records.values() if record.epochs and record.state != "running"]
+        ended = [
+            record
+            for record in self.records.values()
+            if record.epochs and record.state != "running" and not record.outside
+        ]
         for record in ended[-_MOST_RECALLED:]:
             config = self._config_of(record.trial)
             for epoch in record.epochs:
@@ -291,7 +295,7 @@ class SearchSession:
         """Fill ASHA's rungs from the stored epochs, as they were filled when the trials ran."""
         for record in self.records.values():
             for index, epoch in enumerate(record.epochs, start=1):
-                if self._asha and record.state != "failed":
+                if self._asha and record.state != "failed" and not record.outside:
                     self._asha.may_go_on(record.trial, epoch.epoch, max(past.score for past in record.epochs[:index]))
 
     def _close_decided(self) -> None:

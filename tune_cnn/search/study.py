@@ -4,14 +4,16 @@ Parameters, states and scores per epoch are Optuna's own fields; what the tables
 attributes, JSON all of it. Nothing is pickled.
 """
 
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import optuna
 from optuna.storages import RDBStorage
+from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
@@ -31,9 +33,15 @@ _STATES: dict[TrialState, State] = {
     TrialState.RUNNING: "running",
 }
 _OPTUNAS = {ours: optunas for optunas, ours in _STATES.items()}
-_NAME, _EPOCH, _TEST, _SECONDS, _STOP, _FINAL = "search", "epoch", "test", "seconds", "stop", "final"
+_EPOCH, _TEST, _SECONDS, _STOP, _FINAL = "epoch", "test", "seconds", "stop", "final"
 _ESTIMATE = "estimate"
+NAME = "search"
+"""Of the one study in the file."""
+OUTSIDE, VALUES = "outside", "values"
+"""The names of two attributes of trials."""
 _RESERVED, _FINAL_EPOCH, _FINALS_BEGUN = "reserved_seconds", "final_epoch", "finals_begun"
+
+_TABLES = {*models.BaseModel.metadata.tables, "alembic_version"}
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
@@ -60,7 +68,7 @@ class Study:
     def __init__(self, storage: RDBStorage, search: SearchConfig) -> None:
         self._storage = storage
         self._search = search
-        self._study_id = storage.get_study_id_from_name(_NAME)
+        self._study_id = storage.get_study_id_from_name(NAME)
         self._history = History(search)
         self._is_read = False  # whether the history has heard of all trials in the file, and is told of what happens
         self._trial_ids: dict[int, int] = {}
@@ -74,8 +82,8 @@ class Study:
             RunFolderError: the file is not a study.
             StoreError: the disk is full or cannot be written; no study was begun.
         """
-        if not db.exists():
-            _make(db)
+        if not db.exists() or is_half_made(db):
+            make_study(db)
         return cls.read(db, search)
 
     @classmethod
@@ -98,6 +106,9 @@ class Study:
     def at_once(self) -> Iterator[None]:
         """Commit all that is written within the block together: one wait for the disk in place of many.
 
+        Whatever is raised within the block undoes all of it. What was learned of trials is then read again from the
+        file before it is used.
+
         Raises:
             StoreError: the disk or the file failed; nothing of it was written.
         """
@@ -112,7 +123,21 @@ class Study:
                 finally:
                     sessions.remove()
         except SQLAlchemyError as error:
+            self._forget()
             raise StoreError(f"{self.path}: cannot be read or written: {_root_of(error)}") from error
+        except BaseException:
+            self._forget()
+            raise
+
+    @property
+    def storage(self) -> RDBStorage:
+        """Optuna's own door to the file, for who copies it."""
+        return self._storage
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
 
     @_stored
     def ask(self, space: Space) -> tuple[int, Drawn]:
@@ -252,6 +277,11 @@ class Study:
             self._is_read = True
         return trials
 
+    def _forget(self) -> None:
+        """Take nothing in memory for what stands in the file."""
+        self._history, self._is_read = History(self._search), False
+        self._trial_ids.clear()
+
     def _user_attributes(self) -> dict[str, Any]:
         return self._storage.get_study_user_attrs(self._study_id)
 
@@ -262,13 +292,13 @@ class Study:
         return self._trial_ids[number]
 
 
-def _make(db: Path) -> None:
+def make_study(db: Path) -> None:
     """Make an empty study. It appears whole: a kill meanwhile leaves none."""
     with replaced(db) as part:
         try:
             storage = RDBStorage(f"sqlite:///{part}")
             try:
-                storage.create_new_study([StudyDirection.MAXIMIZE], _NAME)
+                storage.create_new_study([StudyDirection.MAXIMIZE], NAME)
             finally:
                 storage.remove_session()
                 storage.engine.dispose()
@@ -276,8 +306,26 @@ def _make(db: Path) -> None:
             raise StoreError(f"{db}: cannot be made: {_root_of(error)}") from error
 
 
+def is_half_made(db: Path) -> bool:
+    """Whether a file holds what a kill left of making a study, when that was not yet done aside: no trial is lost."""
+    try:
+        with closing(sqlite3.connect(f"{db.resolve().as_uri()}?mode=rw", uri=True)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if not tables <= _TABLES:
+                return False
+            for table, looked_for in (("studies", "SELECT 1 FROM studies"), ("trials", "SELECT 1 FROM trials")):
+                if table in tables and connection.execute(looked_for).fetchone():
+                    return False
+            return True
+    except sqlite3.Error:
+        return False  # damaged otherwise, or not ours: to be looked at by a person
+
+
 def _replay(trial: FrozenTrial, history: History) -> None:
     """Tell a history of a trial what it would have heard of it."""
+    if trial.user_attrs.get(OUTSIDE):
+        history.skip()
+        return
     history.begin(trial.number, trial.params)
     for epoch, score in sorted(trial.intermediate_values.items()):
         history.report(trial.number, epoch, score)
@@ -304,11 +352,12 @@ def _record(trial: FrozenTrial, test: Mapping[str, float]) -> TrialRecord:
         trial=trial.number,
         state=_STATES[trial.state],
         seed=attributes.get("seed", 0),
-        values=attributes.get("values", {}),
+        values=attributes.get(VALUES, {}),
         epochs=tuple(EpochRecord.from_json(epoch) for epoch in epochs),
         facts=TrialFacts(**attributes["facts"]) if "facts" in attributes else None,
         peak_memory_mb=attributes.get("peak_memory_mb"),
         reason=reason,
         data=attributes.get("data", ""),
         test=test,
+        outside=bool(attributes.get(OUTSIDE)),
     )

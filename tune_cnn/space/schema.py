@@ -36,7 +36,7 @@ from tune_cnn.yaml_files import Document, read_yaml
 __all__ = ["Choice", "Drawn", "FloatRange", "IntRange", "Parameter", "Space", "read_space"]
 
 # What may differ between the start of a search and its continuation.
-_NOT_IN_DIGEST = ("trials", "hours", "concurrent", "finals")
+NOT_IN_DIGEST = ("trials", "hours", "concurrent", "finals")
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Space:
     def digest(self) -> str:
         """SHA-256 over all that makes this search another search: not its budget, its finals, where images lie."""
         tree = self.canonical()
-        tree["search"] = {name: value for name, value in tree["search"].items() if name not in _NOT_IN_DIGEST}
+        tree["search"] = {name: value for name, value in tree["search"].items() if name not in NOT_IN_DIGEST}
         tree["data"] = {name: value for name, value in tree["data"].items() if name != "root"}
         text = json.dumps(tree, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()

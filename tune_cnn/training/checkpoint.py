@@ -26,6 +26,9 @@ from tune_cnn.results.best_model import BEST, MOVING, STATE, BestEpoch, DamagedM
 log = logging.getLogger(__name__)
 
 FORMAT = 4
+_BEFORE = "state-before.json"
+"""The checkpoint of the epoch before, which is gone back to where the last one is damaged."""
+_DAMAGE = (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, SafetensorError, DamagedModelError)
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,10 @@ def save_checkpoint(
     These are named by their digest, so that a kill between the two leaves the older files readable.
 
     Args:
-        folder: which may hold an older checkpoint of the training; of that, what `best` names is left.
+        folder: which may hold older checkpoints of the training; the one before is kept, and what `best` names.
         checkpoint: the state.
         best: the best epoch so far, without a file if it is this one; None if no epoch has had a score.
-        durable: whether to wait until the disk has it. A power cut may damage one that it has not, and then the trial
-            begins anew.
+        durable: whether to wait until the disk has it. A power cut may damage one that it has not.
 
     Returns:
         The best epoch, and the file that holds its tensors.
@@ -103,8 +105,9 @@ def save_checkpoint(
         "step": dict(checkpoint.step),
     }
     write_whole(folder / name, data, durable=durable)
+    _set_aside(folder)
     write_whole(folder / STATE, json.dumps(body), durable=durable)
-    named = {name, best.tensors if best is not None else name}
+    named = {*_files_of(body), *_files_of(_json_or_nothing(folder / _BEFORE))}
     for old in folder.glob("*.safetensors"):
         if old.name not in named:
             old.unlink()
@@ -114,28 +117,71 @@ def save_checkpoint(
 def load_checkpoint(folder: Path, model: Network) -> tuple[Checkpoint, BestEpoch | None] | None:
     """Read a checkpoint, and its best epoch; None if the folder holds none.
 
-    None too, with a warning, if it is damaged, was written by another version, or was begun on other frozen weights
-    than those of `model`: the trial then begins anew, and comes the same way again if its weights are the same.
+    One that is damaged or of another version is passed over, with a warning, for the one before it. None too, with a
+    warning, if there is no sound one, or it was begun on other frozen weights than those of `model`: the trial then
+    begins anew, and comes the same way again if its weights are the same.
 
     Raises:
         StoreError: what is there cannot be read just now.
     """
-    plain = folder / STATE
-    if not plain.exists():
+    if not any((folder / name).exists() for name in (STATE, _BEFORE)):
         return None
-    try:
-        checkpoint, best = _read(folder, json.loads(plain.read_bytes()))
-    except (
-        FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, SafetensorError, DamagedModelError,
-    ) as error:  # fmt: skip
-        log.warning("%s: the checkpoint is damaged (%s); the trial begins anew", folder, error)
-        return None
-    except OSError as error:
-        raise StoreError(f"{folder}: the checkpoint cannot be read: {error}") from error
+    found = _sound(folder, STATE)
+    if found is None:
+        found = _sound(folder, _BEFORE)
+        if found is None:
+            log.warning("%s: no checkpoint is left; the trial begins anew", folder)
+            return None
+        log.warning("%s: goes on from the checkpoint of epoch %d, the one before", folder, found[0].epoch)
+        (folder / _BEFORE).replace(folder / STATE)
+    checkpoint, best = found
     if checkpoint.frozen_sha256 != frozen_digest(model, checkpoint.frozen_units):
         log.warning("%s: the frozen weights are not those of the checkpoint; the trial begins anew", folder)
         return None
     return checkpoint, best
+
+
+def _sound(folder: Path, name: str) -> tuple[Checkpoint, BestEpoch | None] | None:
+    """Read the checkpoint that a file tells of; None if there is no such file, and with a warning if it is damaged."""
+    plain = folder / name
+    if not plain.exists():
+        return None
+    try:
+        return _read(folder, json.loads(plain.read_bytes()))
+    except _DAMAGE as error:
+        log.warning("%s: the checkpoint is damaged (%s)", folder, error)
+        return None
+    except OSError as error:
+        raise StoreError(f"{folder}: the checkpoint cannot be read: {error}") from error
+
+
+def _set_aside(folder: Path) -> None:
+    """Keep the checkpoint that is there as the one before. At no moment is there none."""
+    part = folder / f".{_BEFORE}.part"
+    part.unlink(missing_ok=True)
+    try:
+        part.hardlink_to(folder / STATE)
+    except FileNotFoundError:  # the first one
+        return
+    except OSError:  # a file system without hard links
+        (folder / STATE).replace(folder / _BEFORE)
+        return
+    part.replace(folder / _BEFORE)
+
+
+def _files_of(body: Any) -> set[str]:
+    """Name the files of tensors that a checkpoint needs; none if it is damaged."""
+    try:
+        return {body["tensors"], *([body[BEST]["tensors"]] if body[BEST] else [])}
+    except (KeyError, TypeError):
+        return set()
+
+
+def _json_or_nothing(file: Path) -> Any:
+    try:
+        return json.loads(file.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _read(folder: Path, body: Mapping[str, Any]) -> tuple[Checkpoint, BestEpoch | None]:

@@ -80,7 +80,9 @@ def measure_model(
     with tempfile.TemporaryDirectory(dir=_made(cache.folder), prefix="timing-") as folder:
         saves = tuple(timed.saving(depth, Path(folder)) for depth in reversed(outer))
         best = timed.saving_best(Path(folder))
-        size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+        # A trial that runs keeps the states of the last epoch, of the one before and of the best one.
+        files = [file for file in Path(folder).rglob("*") if file.is_file()]
+        size = sum(file.stat().st_size * (3 if file.parent.name == "last" else 1) for file in files)
     ladder = timed.ladder()
     for cut, forms in ladder.rungs.items():
         sizes[cut - 1] = sum(form.size_bytes for form in forms)

@@ -1,0 +1,65 @@
+"""SIGINT and SIGTERM: the command ends in order, and where order takes too long, without it.
+
+What is on disk is whole at any moment, so nothing is lost by leaving at once; in order means that workers are told and
+scratch files deleted.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_SECONDS_IN_ORDER = 8.0
+"""Of the ten that a command may take to end."""
+_SECONDS_OF_ONE = 1.0
+"""Some starters hand on a Ctrl-C that the terminal has given to all: what follows so soon is the same one again."""
+
+
+class Interrupts:
+    """Turns the first signal into a KeyboardInterrupt, and leaves at the second or when time is up."""
+
+    def __init__(self) -> None:
+        self.exit_code = 0
+        """Of the command: 128 and the number of the signal; 0 before one has come."""
+        self.farewell: Callable[[], str] = str
+        """Gives what is said last where order takes too long; nothing by default."""
+        self._came = 0.0
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Answer signals within the block. A command that was started deaf to Ctrl-C, in the background, stays so."""
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        before = {number: signal.getsignal(number) for number in numbers}
+        for number in numbers:
+            if before[number] is not signal.SIG_IGN:
+                signal.signal(number, self._end)
+        try:
+            yield
+        finally:
+            for number in numbers if not self.exit_code else ():  # else the process is about to end, and is to do so
+                signal.signal(number, before[number])
+
+    def _end(self, number: int, _frame: object) -> None:
+        now = time.monotonic()
+        if self.exit_code:
+            if now - self._came > _SECONDS_OF_ONE:
+                self._leave()
+            return
+        self.exit_code, self._came = 128 + number, now
+        late = threading.Timer(_SECONDS_IN_ORDER, self._leave)
+        late.daemon = True
+        late.start()
+        raise KeyboardInterrupt
+
+    def _leave(self) -> None:
+        """End the process here and now, whatever it waits for."""
+        try:
+            if text := self.farewell():
+                os.write(2, f"{text}\n".encode(errors="replace"))  # a stream may be held by whom we interrupt
+        finally:
+            os._exit(self.exit_code)
+
+
+interrupts = Interrupts()
