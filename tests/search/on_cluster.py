@@ -48,7 +48,7 @@ class Watched(SearchSession):
 
 
 def run_search(
-    address: str,
+    address: str | None,
     folder: Path,
     work: StubTrial,
     *overrides: str,

@@ -101,6 +101,14 @@ def test_the_log_of_a_trial_tells_of_its_interruptions_and_where_it_hung(struck:
     assert "hung (no progress for" in hung
 
 
+def test_rays_own_guard_of_memory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_memory_usage_threshold", "0.01")  # of the machine's memory, which is less than Ray takes
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "250")
+    session = run_search(None, tmp_path, StubTrial(epoch_seconds=5), "search.trials=1")
+    why = "(memory ran out on its machine); write a smaller training.batch_size or image.px, or run fewer trials"
+    assert f"lost its worker 4 times, always in epoch 1 {why}" in session.records[0].reason
+
+
 # --- two searches -----------------------------------------------------------------------------------------------------
 
 

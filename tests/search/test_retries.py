@@ -9,6 +9,7 @@ from tune_cnn.results.failures import Failure
 from tune_cnn.results.records import RunFolder, State
 from tune_cnn.search.bridge import Bridge, epoch_message, failure_message
 from tune_cnn.search.jobs import Job
+from tune_cnn.search.retries import MEMORY_RAN_OUT
 from tune_cnn.search.session import SearchSession
 
 HUNG = failure_message(Failure("no progress for 61 s", "hang"))
@@ -72,6 +73,17 @@ def test_a_trial_whose_worker_was_lost_is_given_out_again_before_any_other(tmp_p
     assert (again.number, again.note) == (0, told)
     executor.finish(0)
     assert state_of(executor) == "complete"
+
+
+def test_where_memory_ran_out_the_reason_says_what_to_do(tmp_path: Path) -> None:
+    executor = Executor(tmp_path)
+    for epoch, cause in ((2, MEMORY_RAN_OUT), (3, "its machine is gone"), (3, MEMORY_RAN_OUT), (4, MEMORY_RAN_OUT)):
+        assert executor.start() is not None
+        for each in range(1, epoch):
+            executor.tell(0, each)
+        executor.lose(0, lost=Failure(cause, "worker"))
+    told = "in epochs 2, 3, 4 (memory ran out on its machine, its machine is gone); write a smaller training.batch_size"
+    assert executor.session.records[0].reason.startswith(f"lost its worker 4 times, {told}")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pandas as pd
@@ -398,13 +398,18 @@ def test_credentials_in_an_address_are_refused_and_not_repeated(within: Within) 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
     """The workers of Ray that run a trial for a search."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
-    parents = {int(pid): int(parent) for pid, parent, _ in rows}
-    found = [int(pid) for pid, _, args in rows if args.startswith("ray::ImplicitFunc")]
-    workers = [pid for pid in found if parents.get(parents[pid]) == process.pid]  # their parent is the raylet
-    assert workers
-    return workers
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # many end meanwhile
+            is_worker = (place / "cmdline").read_bytes().startswith(b"ray::ImplicitFunc")
+            if is_worker and parent_of(parent_of(int(place.name))) == process.pid:  # between them is the raylet
+                found.append(int(place.name))
+    assert found
+    return found
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def wait_for_another_epoch(run: Path, process: subprocess.Popen[str]) -> None:

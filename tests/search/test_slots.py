@@ -1,5 +1,6 @@
 import pytest
 
+from tune_cnn.errors import InputError
 from tune_cnn.search.slots import LiveSlots, Machine, Slots
 
 
@@ -22,6 +23,12 @@ def test_trials_fit_on_the_machines_that_are_there(
     slots: Slots, machines: list[Machine], may_come: Machine, fit: int
 ) -> None:
     assert slots.on(machines, may_come=may_come) == fit
+
+
+def test_a_trial_that_fits_on_no_machine_is_refused_though_all_together_have_enough() -> None:
+    with pytest.raises(InputError, match="a trial asks for 2 CPUs, but no machine of the cluster has as much; write"):
+        Slots(3, 0, 2, 0, 1).fitted([Machine(1.5, 0)] * 2)
+    assert Slots(3, 0, 1, 0, 3).fitted([Machine(1.5, 0)] * 2).concurrent == 2
 
 
 def test_machines_that_come_and_go_are_seen_within_seconds_and_not_asked_for_more_often() -> None:

@@ -12,9 +12,9 @@ from tune_cnn.results.failures import Blame, Failure
 MOST: dict[Blame, int] = {"worker": 3, "hang": 1}
 """How often a trial is tried again, by what happened to it."""
 LOST = "lost its worker"
-_OUT_OF_MEMORY = (
-    "most likely memory ran out there: write a smaller training.batch_size or image.px, or run fewer trials at a time "
-    "(--concurrent, --cpus-per-trial)"
+MEMORY_RAN_OUT = "memory ran out on its machine"
+_LESS_MEMORY = (
+    "write a smaller training.batch_size or image.px, or run fewer trials at a time (--concurrent, --cpus-per-trial)"
 )
 
 
@@ -76,10 +76,12 @@ def _told(failure: Failure) -> str:
 def _reason_of(losses: Sequence[Loss]) -> str:
     """Name the epochs and causes; a worker that always dies at one place does not die by chance."""
     epochs = sorted({loss.epoch for loss in losses})
-    causes = ", ".join(cause for cause, _ in Counter(loss.failure.reason for loss in losses).most_common())
-    if len(epochs) > 1:
-        return f"{LOST} {len(losses)} times, in epochs {', '.join(map(str, epochs))} ({causes})"
-    return f"{LOST} {len(losses)} times, always in epoch {epochs[0]} ({causes}); {_OUT_OF_MEMORY}"
+    causes = [cause for cause, _ in Counter(loss.failure.reason for loss in losses).most_common()]
+    where = f"always in epoch {epochs[0]}" if len(epochs) == 1 else f"in epochs {', '.join(map(str, epochs))}"
+    text = f"{LOST} {len(losses)} times, {where} ({', '.join(causes)})"
+    if MEMORY_RAN_OUT in causes:
+        return f"{text}; {_LESS_MEMORY}"
+    return f"{text}; most likely memory ran out there: {_LESS_MEMORY}" if len(epochs) == 1 else text
 
 
 def _times(losses: Sequence[Loss], blame: Blame) -> int:

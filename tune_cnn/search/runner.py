@@ -36,6 +36,7 @@ from tune_cnn.results.failures import Failure, failure_of
 from tune_cnn.search.auth_token import keep_private, make_token
 from tune_cnn.search.bridge import DIED, Bridge, Elsewhere, Session
 from tune_cnn.search.knock import knock
+from tune_cnn.search.retries import MEMORY_RAN_OUT
 from tune_cnn.search.slots import LiveSlots, Machine, Slots, share_out
 from tune_cnn.search.worker import MESSAGE, Handed, Work, run_job, train
 from tune_cnn.sections.search import Metric, PerTrial
@@ -130,7 +131,8 @@ def slots(per_trial: PerTrial, concurrent: int | None, gpu_share: Callable[[], f
     there, may_come = _machine(ray.cluster_resources()), _may_come()
     cpus, gpus = max(there.cpus, may_come.cpus), max(there.gpus, may_come.gpus)
     share = gpu_share() if per_trial.gpus == "auto" and gpus else 1.0
-    return share_out(cpus=cpus, gpus=gpus, per_trial=per_trial, concurrent=concurrent, gpu_share=share)
+    offered = share_out(cpus=cpus, gpus=gpus, per_trial=per_trial, concurrent=concurrent, gpu_share=share)
+    return offered.fitted(_machines(), may_come=may_come)
 
 
 def on_other_machines(
@@ -295,7 +297,7 @@ def _lost(trial: Any) -> Failure:
     """Say what became of a trial's worker, by what Ray says of it."""
     told = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
     if "NODE_OUT_OF_MEMORY" in told or "running low on memory" in told:
-        return Failure("memory ran out on its machine", DIED.blame)
+        return Failure(MEMORY_RAN_OUT, DIED.blame)
     if "node has died" in told or "node was terminated" in told:
         return Failure("its machine is gone", DIED.blame)
     if "unavailable" in told:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tune_cnn.errors import InputError
 from tune_cnn.sections.search import PerTrial
@@ -44,6 +44,20 @@ class Slots:
         )
         fit = sum(map(self._on_one, (*there, absent)))
         return fit if self.most is None else min(fit, self.most)
+
+    def fitted(self, machines: Iterable[Machine], *, may_come: Machine = Machine(0, 0)) -> "Slots":
+        """Give the same for so many trials at a time as fit on machines, each on one of them.
+
+        Raises:
+            InputError: not even one does.
+        """
+        fit = self.on(machines, may_come=may_come)
+        if fit < 1:
+            raise InputError(
+                f"a trial asks for {_named(self.per_trial_cpus, self.per_trial_gpus)}, but no machine of the cluster "
+                "has as much; write less with --cpus-per-trial and --gpus-per-trial"
+            )
+        return replace(self, concurrent=fit)
 
     def _on_one(self, machine: Machine) -> int:
         fit = int(machine.cpus / self.per_trial_cpus)

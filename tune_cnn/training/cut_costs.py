@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tune_cnn import progress
 from tune_cnn.models.cut import InexactCutError
 from tune_cnn.models.network import Network
 from tune_cnn.models.tail import cut_network
@@ -77,6 +78,7 @@ class UnitTimes:
 
     def _noted(self, place: int, images: int) -> Callable[..., None]:
         def note(_unit: nn.Module, _inputs: object, output: object) -> None:
+            progress.sign()
             time_now = now(self._device)
             self.seconds[place] += time_now - self._last
             self._last = time_now
