@@ -35,15 +35,15 @@ def test_killed_drivers_lose_nothing_and_come_to_the_same_tables(
 
 def test_a_fault_at_a_write_a_sync_or_a_rename_loses_nothing(ground: Ground, tmp_path: Path) -> None:
     points = Points(ground, tmp_path / "points")
-    chosen = DICE.sample(points.all(), 2)
+    chosen = DICE.sample(points.all(), 1)
     assert [fault for one in chosen if (fault := points.strike(one))] == [], f"seed {SEED}"
 
 
 def test_a_damaged_file_is_noticed_or_does_no_harm(ground: Ground, tmp_path: Path) -> None:
     damaged = Damaged(ground, tmp_path / "damaged", interrupted=DICE.random() < 0.5)
-    chosen = DICE.sample(list(damaged.all(DICE, flips=2)), 3)
+    chosen = DICE.sample(list(damaged.all(DICE, flips=2)), 1)
     assert [fault for one in chosen if (fault := damaged.try_out(one))] == [], f"seed {SEED}"
 
 
 def test_of_many_drivers_on_one_folder_one_searches(ground: Ground, whole: Undisturbed, tmp_path: Path) -> None:
-    assert crowd(ground, tmp_path / "crowd", whole, starts=20) == []
+    assert crowd(ground, tmp_path / "crowd", whole, starts=5) == []
