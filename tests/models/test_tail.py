@@ -66,7 +66,7 @@ def as_fed(count: int, px: int = 32) -> Tensor:
 def test_every_cut_is_exact_to_the_bit(backbone: Any, values: Any, px: int) -> None:
     model = build(backbone, px=px, **values)
     batch = as_fed(2, px)
-    assert len(freeze_depths(model)) > len(model.units) / 2
+    assert len(freeze_depths(model)) > len(model.units) / 3  # of a plain VGG only convolutions have weights
     for units in freeze_depths(model):
         cut = cut_network(model, units, batch)
         (activation,) = cut.prove(batch)
