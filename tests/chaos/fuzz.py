@@ -11,6 +11,8 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -35,13 +37,25 @@ def fuzz(target: Target, folder: Path, *, seconds: float, first_seed: int) -> in
     Raises:
         Exception: whatever the target crashed with, with the input in its notes.
     """
-    logging.getLogger("tune_cnn").setLevel(logging.CRITICAL)  # what is damaged, they say so each time
     feed, taken, until = target.make(folder), 0, time.monotonic() + seconds
-    for number in count(first_seed):
-        taken += _round(feed, number, until)
-        if time.monotonic() >= until:
-            break
+    with _silent():
+        for number in count(first_seed):
+            taken += _round(feed, number, until)
+            if time.monotonic() >= until:
+                break
     return taken
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep the readers from saying each time that something is damaged."""
+    logger = logging.getLogger("tune_cnn")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _round(feed: Feed, number: int, until: float) -> int:
