@@ -5,9 +5,9 @@ from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+from tune_cnn.data import fetch
 from tune_cnn.data.cache import Cache
-from tune_cnn.storage import fetch
-from tune_cnn.storage.fetch import local_copy
+from tune_cnn.data.fetch import local_copy
 from tune_cnn.storage.remote import Remote
 
 

@@ -11,12 +11,12 @@ from moto.s3.models import s3_backends
 from tests.conftest import trial_config
 from tests.storage.conftest import S3
 from tests.storage.fetching import inode_of
+from tune_cnn.data import fetch
 from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import open_data
+from tune_cnn.data.fetch import KIND, local_copy
 from tune_cnn.data.resident import open_resident
 from tune_cnn.errors import DataError, InputError, StorageError
-from tune_cnn.storage import fetch
-from tune_cnn.storage.fetch import KIND, local_copy
 
 
 def one_image_each(shapes: Path, folder: Path) -> Path:
@@ -139,7 +139,7 @@ def test_a_machine_without_the_images_waits_for_the_storage(
         waited.append(seconds)
         s3.start()
 
-    monkeypatch.setattr("tune_cnn.storage.fetch.time.sleep", wait)
+    monkeypatch.setattr("tune_cnn.data.fetch.time.sleep", wait)
     s3.stop()
     assert local_copy(url, own_cache, patient=True).is_dir()
     assert waited == [1]

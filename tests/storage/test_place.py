@@ -48,11 +48,11 @@ def test_a_trial_goes_on_on_another_machine_from_what_the_first_one_sent(
     shapes: Path, cache: Cache, tmp_path: Path, share: Share
 ) -> None:
     folder, config = RunFolder(share.run).trial(7).path, trial_config(shapes)
-    whole = train(trial_place(tmp_path / "alone", config, None, cache), shapes, cache)
+    whole = train(trial_place(tmp_path / "alone", config, None, cache.folder), shapes, cache)
     machines = [Cache(tmp_path / name) for name in ("one", "two")]
-    first = trial_place(folder, config, share, machines[0], clock=lambda: 0.0)
+    first = trial_place(folder, config, share, machines[0].folder, clock=lambda: 0.0)
     train(first, shapes, cache, dies_after=1)
-    second = trial_place(folder, config, share, machines[1], clock=lambda: 0.0)
+    second = trial_place(folder, config, share, machines[1].folder, clock=lambda: 0.0)
     assert first.folder.path.is_relative_to(tmp_path / "one")
     assert second.folder.path.is_relative_to(tmp_path / "two")
     rest = train(second, shapes, cache)
@@ -69,26 +69,26 @@ def test_the_drivers_machine_takes_up_what_another_one_sent(shapes: Path, cache:
     home = Share(away.url, away.run, home=machine_id())
     folder, config = RunFolder(away.run).trial(0), trial_config(shapes)
     keep_state(folder, 1)
-    there = trial_place(folder.path, config, away, Cache(tmp_path / "one"))
+    there = trial_place(folder.path, config, away, tmp_path / "one")
     keep_state(there.folder, 2)
     there.finish()
-    here = trial_place(folder.path, config, home, cache)
+    here = trial_place(folder.path, config, home, cache.folder)
     assert here.folder == folder
     check_whole(folder, {2})
     keep_state(folder, 3)
-    trial_place(folder.path, config, home, cache)
+    trial_place(folder.path, config, home, cache.folder)
     check_whole(folder, {3})  # what is here is newer
 
 
 def test_what_the_driver_cannot_see_is_told_once(shapes: Path, cache: Cache, share: Share) -> None:
     folder, config = RunFolder(share.run).trial(0).path, trial_config(shapes)
-    place = trial_place(folder, config, share, cache)
+    place = trial_place(folder, config, share, cache.folder)
     place.folder.effective.write_text("phase: warm_up\n")
     assert place.after_epoch() == "phase: warm_up\n"
     assert place.after_epoch() is None
     place.folder.effective.write_text("phase: train\n")
     assert place.after_epoch() == "phase: train\n"
-    assert trial_place(folder, config, None, cache).after_epoch() is None
+    assert trial_place(folder, config, None, cache.folder).after_epoch() is None
 
 
 def test_sending_takes_a_small_share_of_the_time(shapes: Path, cache: Cache, share: Share) -> None:
@@ -103,7 +103,7 @@ def test_sending_takes_a_small_share_of_the_time(shapes: Path, cache: Cache, sha
             began, now = now, now + 2.0
             self._due = now + (now - began) / 0.05
 
-    made = trial_place(RunFolder(share.run).trial(0).path, trial_config(shapes), share, cache, clock=lambda: now)
+    made = trial_place(RunFolder(share.run).trial(0).path, trial_config(shapes), share, cache.folder, clock=lambda: now)
     place = Slow(made.folder, made._mirror, lambda: now)
     place.folder.effective.write_text("x")
     for _ in range(100):
@@ -116,7 +116,7 @@ def test_a_trial_goes_on_while_the_storage_is_lost(
     shapes: Path, cache: Cache, share: Share, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = RunFolder(share.run).trial(0)
-    place = trial_place(folder.path, trial_config(shapes), share, cache, clock=lambda: 0.0)
+    place = trial_place(folder.path, trial_config(shapes), share, cache.folder, clock=lambda: 0.0)
 
     def lost(_self: Remote, name: str, _file: Path) -> None:
         raise StorageError(f"{name}: lost")

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tune_cnn.data.cache import Cache
 from tune_cnn.data.checks import empty_splits, mask_faults, share_warnings, split_faults, split_warnings
 from tune_cnn.data.decode import Pixels
+from tune_cnn.data.fetch import located
 from tune_cnn.data.index import count_by_class, read_index
 from tune_cnn.data.masks import MaskRule
 from tune_cnn.data.sketch import Sketches
@@ -24,7 +25,6 @@ from tune_cnn.data.views import Views, open_views
 from tune_cnn.errors import DataError
 from tune_cnn.sections.data import Data, MasksData, Splits
 from tune_cnn.sections.image import ImageConfig
-from tune_cnn.storage.fetch import located
 
 _MOST_UNMAPPED = 5
 Places: TypeAlias = npt.NDArray[np.integer] | Sequence[int] | slice | SupportsIndex

@@ -12,9 +12,9 @@ from pathlib import Path
 from tune_cnn import progress
 from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageData, open_local
+from tune_cnn.data.fetch import located
 from tune_cnn.sections.data import Data
 from tune_cnn.sections.image import ImageConfig
-from tune_cnn.storage.fetch import located
 
 _MOST = 2
 """Data sets: of their images only what the system keeps in its page cache is in memory. Where the cache cannot be used

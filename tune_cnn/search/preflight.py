@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from tune_cnn.data.fetch import listing_digest
 from tune_cnn.errors import StorageError
 from tune_cnn.results.records import RunFolder
 from tune_cnn.search.room import free_gb
-from tune_cnn.storage.fetch import listing_digest
 from tune_cnn.storage.remote import Remote
 from tune_cnn.urls import is_url
 

@@ -80,7 +80,7 @@ def run_job(
     # be turned away.
     os.environ.update(TRIAL_ENVIRONMENT)
     trial = TrialConfig.model_validate(config["config"])
-    place = trial_place(Path(config["folder"]), trial, share, cache)
+    place = trial_place(Path(config["folder"]), trial, share, cache.folder)
     folder = place.folder
 
     def on_epoch(epoch: EpochRecord, facts: TrialFacts, peak_memory_mb: float | None) -> None:

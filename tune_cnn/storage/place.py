@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tune_cnn.config import TrialConfig
-from tune_cnn.data.cache import Cache
 from tune_cnn.errors import StorageError
 from tune_cnn.results.records import TrialFolder
 from tune_cnn.storage.mirror import Mirror
@@ -92,7 +91,11 @@ class TrialPlace:
 
 
 def trial_place(
-    folder: Path, config: TrialConfig, share: Share | None, cache: Cache, clock: Callable[[], float] = time.monotonic
+    folder: Path,
+    config: TrialConfig,
+    share: Share | None,
+    cache_folder: Path,
+    clock: Callable[[], float] = time.monotonic,
 ) -> TrialPlace:
     """Make ready for a trial: it goes on from the later of the checkpoints that this machine and the storage have.
 
@@ -100,7 +103,7 @@ def trial_place(
         folder: of the trial, on the driver's machine.
         config: what is trained.
         share: how the run is shared by a storage; None if all machines see its folder.
-        cache: below which the trials of other machines' runs lie.
+        cache_folder: below which the trials of other machines' runs lie.
         clock: seconds that only go forward.
 
     Raises:
@@ -109,7 +112,7 @@ def trial_place(
     if share is None:
         return TrialPlace(TrialFolder(folder), None, clock)
     remote, at_home = share.remote(folder), share.home == machine_id()
-    here = TrialFolder(folder if at_home else _away(folder, share, cache))
+    here = TrialFolder(folder if at_home else _away(folder, share, cache_folder))
     mirror = None if at_home else Mirror(here.path, remote, clock=clock, every_state=True)
     try:
         if epoch_there(remote) > epoch_here(here):
@@ -123,9 +126,9 @@ def trial_place(
     return TrialPlace(here, mirror, clock)
 
 
-def _away(folder: Path, share: Share, cache: Cache) -> Path:
+def _away(folder: Path, share: Share, cache_folder: Path) -> Path:
     """Give the folder of a trial of another machine's run; those that this process has left behind go."""
-    run = cache.folder / "trials" / hashlib.sha256(f"{share.url} {share.home}".encode()).hexdigest()[:16]
+    run = cache_folder / "trials" / hashlib.sha256(f"{share.url} {share.home}".encode()).hexdigest()[:16]
     here = run / folder.relative_to(share.run).as_posix().replace("/", "-")
     for old in _left_behind - {here}:
         shutil.rmtree(old, ignore_errors=True)
