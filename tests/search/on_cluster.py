@@ -13,7 +13,7 @@ from tests.search.stub_trial import StubTrial, visits
 from tune_cnn.data.cache import Cache
 from tune_cnn.progress import Patience
 from tune_cnn.results.records import EpochRecord, RunFolder, TrialFacts
-from tune_cnn.search import runner
+from tune_cnn.search import ray_cluster, runner
 from tune_cnn.search.jobs import Job
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
@@ -57,8 +57,8 @@ def run_search(
     space = made_space(folder, overrides=(*SEARCH, *overrides))
     session = Watched.open(space, RunFolder(folder / "run"))
     session.meanwhile = meanwhile
-    with runner.ray_running(address, insecure=True) as scratch:
-        offered = runner.slots(space.search.per_trial, None, lambda: 1.0)
+    with ray_cluster.ray_running(address, insecure=True) as scratch:
+        offered = ray_cluster.slots(space.search.per_trial, None, lambda: 1.0)
         cache = Cache(folder / "cache")
         runner.run_jobs(
             session, offered, metric="val_accuracy", cache=cache, scratch=scratch, patience=PATIENT, work=work

@@ -16,9 +16,10 @@ from tune_cnn.search.budget import Budget
 from tune_cnn.search.finalists import finalists, repeats_of
 from tune_cnn.search.forecast import Forecast
 from tune_cnn.search.jobs import Job, Jobs
+from tune_cnn.search.live import Live
 from tune_cnn.search.mismatch import mismatch
 from tune_cnn.search.retries import is_lost
-from tune_cnn.search.session import Event, Live
+from tune_cnn.search.session import Event
 from tune_cnn.search.slots import change_text
 from tune_cnn.search.study import Study
 from tune_cnn.sections.search import FinalsConfig
@@ -116,12 +117,9 @@ class FinalsSession:
         A repeat that was interrupted tells of its past again; only what is new can be held against its live objects.
         """
         heat, live = self._running[number]
-        known = {past.epoch for past in live.epochs}
-        live.epochs = sorted(
-            [*(past for past in live.epochs if past.epoch != epoch.epoch), epoch], key=lambda past: past.epoch
-        )
+        before = live.take_in(epoch)
         self._peaks[number] = max(self._peaks.get(number, 0.0), peak_memory_mb or 0.0)
-        if epoch.epoch not in known and not live.stop_reason and live.read_back != epoch.phase:
+        if before is None and not live.stop_reason and live.read_back != epoch.phase:
             live.read_back = epoch.phase
             live.stop_reason = mismatch(live.job.config, heat.folder(self.run), epoch.phase, facts)
         if not live.stop_reason:  # a fault that a kill made forget is found again
@@ -150,7 +148,7 @@ class FinalsSession:
     def next_epoch(self, number: int) -> int:
         """Give the epoch that a running repeat is in."""
         _, live = self._running[number]
-        return max((epoch.epoch for epoch in live.epochs), default=0) + 1
+        return live.next_epoch
 
     def on_retry(self, number: int, text: str) -> None:
         """Take in that a repeat was interrupted and goes on elsewhere."""
