@@ -125,6 +125,11 @@ def live_slots(offered: Slots) -> LiveSlots:
     return LiveSlots(offered, _machines, may_come=_may_come())
 
 
+def this_address() -> str:
+    """Give the address by which Ray knows this machine."""
+    return str(ray.util.get_node_ip_address())
+
+
 def on_other_machines(
     task: Callable[..., dict[str, Any]], argument: Mapping[str, Any]
 ) -> dict[str, dict[str, Any] | str]:

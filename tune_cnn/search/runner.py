@@ -19,10 +19,9 @@ from ray.tune.search import Searcher
 from tune_cnn.data.cache import Cache
 from tune_cnn.errors import SearchError
 from tune_cnn.progress import Patience
-from tune_cnn.results.failures import Failure
-from tune_cnn.search.bridge import DIED, Bridge, Elsewhere, Session
-from tune_cnn.search.ray_cluster import live_slots
-from tune_cnn.search.retries import MEMORY_RAN_OUT
+from tune_cnn.search.bridge import Bridge, Elsewhere, Session
+from tune_cnn.search.lost_workers import LostWorkers
+from tune_cnn.search.ray_cluster import live_slots, this_address
 from tune_cnn.search.slots import Slots
 from tune_cnn.search.worker import MESSAGE, Handed, Work, run_job, train
 from tune_cnn.sections.search import Metric
@@ -73,7 +72,8 @@ def run_jobs(
     name = f"tune-cnn-{scratch.name}-{type(session).__name__}"  # Ray keeps trainables of all searches by their names
     tune.register_trainable(name, trainable)
     bridge = Bridge(session, live_slots(offered), elsewhere)
-    judge = _Judge(bridge)
+    lost = LostWorkers(this_address())
+    judge = _Judge(bridge, lost)
     tuner = tune.Tuner(
         name,
         tune_config=tune.TuneConfig(
@@ -89,7 +89,7 @@ def run_jobs(
             name=name,
             storage_path=str(scratch / "tune"),
             verbose=0,
-            callbacks=[_Ends(bridge)],
+            callbacks=[_Ends(bridge, lost)],
         ),
     )
     try:
@@ -101,16 +101,9 @@ def run_jobs(
         raise bridge.broken
 
 
-def _lost(trial: Any) -> Failure:
-    """Say what became of a trial's worker, by what Ray says of it."""
-    told = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
-    if "NODE_OUT_OF_MEMORY" in told or "running low on memory" in told:
-        return Failure(MEMORY_RAN_OUT, DIED.blame)
-    if "node has died" in told or "node was terminated" in told:
-        return Failure("its machine is gone", DIED.blame)
-    if "unavailable" in told:
-        return Failure("its machine does not answer", DIED.blame)
-    return DIED
+def _told(trial: Any) -> str:
+    """Give what Ray says of what became of a trial's worker; empty if it says nothing."""
+    return Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
 
 
 class _StaysInDriver:
@@ -158,9 +151,9 @@ class _Proposals(_StaysInDriver, Searcher):  # type: ignore[misc]
 class _Judge(_StaysInDriver, FIFOScheduler):  # type: ignore[misc]
     """Ray's way of asking whether a trial may go on."""
 
-    def __init__(self, bridge: Bridge) -> None:
+    def __init__(self, bridge: Bridge, lost: LostWorkers) -> None:
         super().__init__()
-        self._bridge = bridge
+        self._bridge, self._lost = bridge, lost
         self._trials: dict[str, Any] = {}
 
     def on_trial_add(self, _controller: Any, trial: Any) -> None:
@@ -172,7 +165,7 @@ class _Judge(_StaysInDriver, FIFOScheduler):  # type: ignore[misc]
         self._trials = {key: self._trials[key] for key in running if key in self._trials}
         for key, trial in self._trials.items():
             if trial.status == trial.ERROR:
-                self._bridge.on_end(key, failed=True, lost=_lost(trial))
+                self._bridge.on_end(key, failed=True, lost=self._lost.failure(_told(trial)))
 
     def on_trial_result(self, _controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if MESSAGE not in result:  # Ray's own word that a trial is done
@@ -184,11 +177,11 @@ class _Judge(_StaysInDriver, FIFOScheduler):  # type: ignore[misc]
 class _Ends(_StaysInDriver, Callback):  # type: ignore[misc]
     """Ray's way of telling that a trial has ended."""
 
-    def __init__(self, bridge: Bridge) -> None:
-        self._bridge = bridge
+    def __init__(self, bridge: Bridge, lost: LostWorkers) -> None:
+        self._bridge, self._lost = bridge, lost
 
     def on_trial_complete(self, *, trial: Any, **_context: Any) -> None:
         self._bridge.on_end(trial.trial_id, failed=False)
 
     def on_trial_error(self, *, trial: Any, **_context: Any) -> None:
-        self._bridge.on_end(trial.trial_id, failed=True, lost=_lost(trial))
+        self._bridge.on_end(trial.trial_id, failed=True, lost=self._lost.failure(_told(trial)))

@@ -4,7 +4,7 @@ Whoever runs trials (Ray in `runner.py`, a plain loop in a test) calls `propose`
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tune_cnn.search.forecast import Forecast, Moment
 from tune_cnn.search.jobs import Job, Jobs, table_values
 from tune_cnn.search.live import Live
 from tune_cnn.search.live_tables import LiveTables
+from tune_cnn.search.retries import Loss
 from tune_cnn.search.shelf import Shelf
 from tune_cnn.search.slots import change_text
 from tune_cnn.search.study import Study
@@ -177,8 +178,9 @@ class SearchSession:
         """Give the epoch that a running trial is in."""
         return self.running[number].next_epoch
 
-    def on_retry(self, number: int, text: str) -> None:
-        """Take in that a running trial was interrupted and goes on elsewhere."""
+    def on_retry(self, number: int, text: str, losses: Sequence[Loss]) -> None:
+        """Take in that a running trial was interrupted and goes on elsewhere; `losses` are all it has had."""
+        self._study.note(number, losses=[loss.as_json() for loss in losses])
         self._event(f"trial {number} {text}")
 
     def on_slots(self, concurrent: int) -> None:
@@ -239,7 +241,8 @@ class SearchSession:
         drawn = self._study.ask_again(number, self.space)
         with self._study.at_once():
             job = self._noted(number, drawn)
-        return self._begun(job, drawn)
+        losses = tuple(Loss.from_json(kept) for kept in self._study.losses(number))
+        return self._begun(replace(job, losses=losses), drawn)
 
     def _noted(self, number: int, drawn: Drawn) -> Job:
         job = self.jobs.make(number, drawn)
