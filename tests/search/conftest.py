@@ -11,20 +11,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def machines() -> Iterator["Machines"]:
-    """A cluster of this machine, without a machine for trials yet.
-
-    It asks for the token that a Ray of this machine alone asks for: a process cannot speak to one that does and to one
-    that does not.
-    """
+    """A cluster of this machine, without a machine for trials yet."""
     from tests.search.on_cluster import Machines  # imports Ray, which takes seconds and few tests want
-    from tune_cnn.search.auth_token import make_token
 
     from ray.cluster_utils import Cluster  # isort: skip
 
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="tc-") as folder:
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-        patch.setenv("RAY_AUTH_MODE", "token")
-        make_token()
         patch.setenv("RAY_TMPDIR", folder)  # sockets' paths end at 107 letters
         cluster = Cluster(True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         try:

@@ -1,4 +1,8 @@
-"""A search of stub trials on a cluster, in this process; or in one of its own: `python -m tests.search.on_cluster`."""
+"""A search of stub trials on a cluster, in this process.
+
+Or in one of its own: `python -m tests.search.on_cluster ADDRESS FOLDER SECONDS_PER_EPOCH [NAME=VALUE]…`, with `local`
+for a Ray of its own: a process that has spoken to one without a token cannot speak to one with.
+"""
 
 import sys
 from collections.abc import Callable
@@ -112,4 +116,5 @@ def begun(session: Watched, trial: int) -> list[tuple[int, str]]:
 
 
 if __name__ == "__main__":
-    run_search(sys.argv[1], Path(sys.argv[2]), StubTrial(epoch_seconds=0.2), *sys.argv[3:])
+    _, at, into, seconds, *changes = sys.argv
+    run_search(None if at == "local" else at, Path(into), StubTrial(epoch_seconds=float(seconds)), *changes)
