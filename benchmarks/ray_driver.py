@@ -70,6 +70,10 @@ class Watched:
         """Take in that the cluster has changed."""
         self.session.on_slots(concurrent)
 
+    def on_waiting(self, text: str, /) -> None:
+        """Take in that jobs find no worker."""
+        self.session.on_waiting(text)
+
     def busy_share(self, slots: int) -> float:
         """Give the share of the slots' time that was spent in epochs, while all slots were there and had work."""
         firsts = sorted(each[0] for each in self.told_at.values())

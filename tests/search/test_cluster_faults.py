@@ -124,6 +124,16 @@ def test_rays_own_guard_of_memory_is_named(tmp_path: Path, monkeypatch: pytest.M
     assert f"lost its worker 4 times, always in epoch 1 {why}" in leaderboard(RunFolder(tmp_path / "run")).reason[0]
 
 
+def test_where_ray_does_not_start_the_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    far_down = tmp_path / ("d" * 99)
+    far_down.mkdir()
+    monkeypatch.setenv("TMPDIR", str(far_down))
+    search = search_in_its_own_process("local", tmp_path, 5)
+    _, err = search.communicate(timeout=240)
+    assert "SearchError: Ray does not start on this machine (OSError: " in err
+    assert f"if {far_down} is full, or far down, set TMPDIR to another folder" in err
+
+
 # --- two searches -----------------------------------------------------------------------------------------------------
 
 
@@ -137,7 +147,7 @@ def test_two_searches_on_one_cluster_do_not_mix(machines: Machines, tmp_path: Pa
             folder.mkdir()
             searches.append(search_in_its_own_process(machines.address, folder, 0.2, *overrides))
         for search in searches:
-            _, err = search.communicate(timeout=120)
+            _, err = search.communicate(timeout=240)
             assert search.returncode == 0, err
     finally:
         machines.lose(0)

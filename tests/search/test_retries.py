@@ -212,6 +212,25 @@ def test_no_more_trials_are_given_out_than_there_is_room_for_now(tmp_path: Path)
     ]
 
 
+def test_trials_that_find_no_worker_are_told_of_once(tmp_path: Path) -> None:
+    now = [0.0]
+    executor = Executor(tmp_path, slots=3)
+    executor.bridge = Bridge(executor.session, lambda: executor.slots, clock=lambda: now[0])
+    assert executor.start_all() == [0, 1, 2]
+    executor.bridge.on_start(executor.out[1][0])
+    told = len(executor.lines)
+    for seconds in (59.0, 61.0, 1000.0):
+        now[0] = seconds
+        assert executor.start() is None
+    (line,) = executor.lines[told:]
+    assert line.startswith("2 trials have waited 60 s for a worker: the machines are taken")
+    executor.lose(0)
+    assert executor.start_all() == [0]
+    now[0] = 1061.0
+    assert executor.start() is None
+    assert executor.lines[-1].startswith("1 trial has waited 60 s for a worker: ")
+
+
 def test_a_trial_that_was_to_stop_when_its_worker_was_lost_is_stopped_at_its_first_word(tmp_path: Path) -> None:
     executor = Executor(tmp_path, "search.asha={grace_epochs: 1, reduction: 3}")
     executor.start_all()

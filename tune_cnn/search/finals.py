@@ -165,6 +165,10 @@ class FinalsSession:
             self._forecast.slots = max(1, concurrent)
         self._event(change_text(concurrent))
 
+    def on_waiting(self, text: str) -> None:
+        """Take in that repeats find no worker: how many, for people."""
+        self._event(text)
+
     def outcomes(self) -> Mapping[Heat, Mapping[str, Any]]:
         """Give what is known of the repeats that have ended.
 

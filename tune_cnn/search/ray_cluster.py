@@ -30,6 +30,7 @@ from tune_cnn.search.worker import Handed
 from tune_cnn.sections.search import PerTrial
 
 _SECONDS_TO_LOOK = 60
+_SECONDS_TO_MEASURE = 120
 
 
 @contextmanager
@@ -44,7 +45,7 @@ def ray_running(address: str | None, *, insecure: bool = False) -> Iterator[Path
         A scratch folder for as long as Ray runs.
 
     Raises:
-        SearchError: the cluster cannot be reached.
+        SearchError: the cluster cannot be reached, or Ray does not start on this machine.
         InputError: it refuses our token, or lets in whoever reaches it.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -78,16 +79,7 @@ def _connect(address: str | None, scratch: Path, *, insecure: bool) -> None:
     if address is None:
         make_token()
         keep_private()
-        # "local" says: never join whatever Ray happens to run on this host.
-        ray.init(
-            address="local",
-            num_cpus=usable_cpus(),
-            object_store_memory=128 * 2**20,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=str(scratch),
-        )
+        _start(scratch)
         return
     keep_private()
     there = knock(address, insecure=insecure)
@@ -99,6 +91,30 @@ def _connect(address: str | None, scratch: Path, *, insecure: bool) -> None:
         raise SearchError(
             f"--address {address}: Ray does not join the cluster ({failure_of(error).reason}); run the search on one "
             "of its machines, see docs/cluster.md"
+        ) from error
+
+
+def _start(scratch: Path) -> None:
+    """Start Ray on this machine.
+
+    Raises:
+        SearchError: it does not start.
+    """
+    try:
+        # "local" says: never join whatever Ray happens to run on this host.
+        ray.init(
+            address="local",
+            num_cpus=usable_cpus(),
+            object_store_memory=128 * 2**20,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=str(scratch),
+        )
+    except Exception as error:  # that, and no kind of it, is what Ray raises where a part of it is not up in time
+        raise SearchError(
+            f"Ray does not start on this machine ({failure_of(error).reason}); if it is very busy, call again later; "
+            f"if {scratch.parent} is full, or far down, set TMPDIR to another folder"
         ) from error
 
 
@@ -183,13 +199,16 @@ def hand_out(weights: Mapping[Path, str]) -> Handed:
     return {str(file): (sha256, ray.put(file.read_bytes())) for file, sha256 in weights.items()}
 
 
-def measure_gpu_memory(configs: Sequence[TrialConfig], classes: int, cache: Cache) -> tuple[float, float] | None:
+def measure_gpu_memory(
+    configs: Sequence[TrialConfig], classes: int, cache: Cache, say: Callable[[str], None]
+) -> tuple[float, float] | None:
     """Train a few steps of some configurations on a GPU of the cluster that nobody else uses meanwhile.
 
     Args:
         configs: whose greediest counts.
         classes: number of logits.
         cache: keeps what a worker's machine finds out.
+        say: told in a line if it takes long.
 
     Returns:
         MiB that were used, and that the GPU has; None where the worker sees no GPU.
@@ -200,9 +219,13 @@ def measure_gpu_memory(configs: Sequence[TrialConfig], classes: int, cache: Cach
     # max_calls: the process goes when it is through, and gives the GPU's memory back.
     task = ray.remote(num_cpus=0, num_gpus=1, max_calls=1, max_retries=0)(_gpu_memory)
     try:
-        found: tuple[float, float] | None = ray.get(
-            task.remote([config.model_dump(mode="json") for config in configs], classes, cache)
-        )
+        answer = task.remote([config.model_dump(mode="json") for config in configs], classes, cache)
+        if not ray.wait([answer], timeout=_SECONDS_TO_MEASURE)[0]:
+            say(
+                f"no answer within {_SECONDS_TO_MEASURE} seconds, still waiting: others use all GPUs, or machines "
+                "with one have yet to start; --gpus-per-trial with a number needs no measurement"
+            )
+        found: tuple[float, float] | None = ray.get(answer)
     except ray.exceptions.RayError as error:
         raise SearchError(
             f"the memory that trials need of a GPU could not be measured: {failure_of(error).reason}; write "

@@ -17,7 +17,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from tune_cnn.data.cache import Cache
-from tune_cnn.errors import SearchError
+from tune_cnn.errors import StoreError
 from tune_cnn.progress import Patience
 from tune_cnn.search.bridge import Bridge, Elsewhere, Session
 from tune_cnn.search.lost_workers import LostWorkers
@@ -59,8 +59,8 @@ def run_jobs(
         elsewhere: told of trials that run where their folder cannot be seen from here.
 
     Raises:
-        SearchError: Ray could not go on.
-        StoreError: a disk or study.db failed; what runs stays open, and goes on when the search does.
+        StoreError: a disk or study.db failed, or Ray could not go on; what runs stays open, and goes on when the search
+            does.
         ChangedDataError: the images are no longer those the search began with; likewise.
     """
     trainable = tune.with_resources(
@@ -96,7 +96,7 @@ def run_jobs(
         tuner.fit()
     except tune.TuneError as error:
         if bridge.broken is None:  # else Ray has wrapped what we raised, in a traceback made into text
-            raise SearchError(f"Ray could not go on: {error}") from error
+            raise StoreError(f"Ray could not go on: {error}") from error
     if bridge.broken is not None:
         raise bridge.broken
 
@@ -175,10 +175,13 @@ class _Judge(_StaysInDriver, FIFOScheduler):  # type: ignore[misc]
 
 
 class _Ends(_StaysInDriver, Callback):  # type: ignore[misc]
-    """Ray's way of telling that a trial has ended."""
+    """Ray's way of telling that a trial has begun, or ended."""
 
     def __init__(self, bridge: Bridge, lost: LostWorkers) -> None:
         self._bridge, self._lost = bridge, lost
+
+    def on_trial_start(self, *, trial: Any, **_context: Any) -> None:
+        self._bridge.on_start(trial.trial_id)
 
     def on_trial_complete(self, *, trial: Any, **_context: Any) -> None:
         self._bridge.on_end(trial.trial_id, failed=False)

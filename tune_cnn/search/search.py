@@ -266,7 +266,7 @@ def _run(
 def _gpu_share(space: Space, classes: int, cache: Cache, screen: Screen) -> float:
     """Find out which share of a GPU a trial of a space gets, and say so."""
     screen.note("measuring the memory that trials need of a GPU …")
-    found = ray_cluster.measure_gpu_memory(greediest(space), classes, cache)
+    found = ray_cluster.measure_gpu_memory(greediest(space), classes, cache, screen.note)
     if found is None:
         screen.note("the worker sees no GPU, though the cluster counts one: a trial gets a whole one")
         return 1.0

@@ -189,6 +189,10 @@ class SearchSession:
             self._estimate.on_slots(concurrent)
         self._event(change_text(concurrent))
 
+    def on_waiting(self, text: str) -> None:
+        """Take in that trials find no worker: how many, for people."""
+        self._event(text)
+
     @property
     def forecast(self) -> Forecast | None:
         """What knows by now how long configurations take; None before `begin_forecast`."""
