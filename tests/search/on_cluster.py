@@ -22,6 +22,7 @@ from tune_cnn.search.jobs import Job
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
 from tune_cnn.space.schema import Space
+from tune_cnn.storage.place import Share
 
 # Drawn at random, and nobody is stopped: so neither values nor scores depend on who ends first.
 SEARCH = ("search.asha=null", "search.random_trials=8", "search.trials=8", "training.epochs=5")
@@ -57,6 +58,7 @@ def run_search(
     work: StubTrial,
     *overrides: str,
     meanwhile: Callable[[Watched], None] | None = None,
+    share: Share | None = None,
 ) -> Watched:
     space = made_space(folder, overrides=(*SEARCH, *overrides))
     session = Watched.open(space, RunFolder(folder / "run"))
@@ -65,7 +67,14 @@ def run_search(
         offered = ray_cluster.slots(space.search.per_trial, None, lambda: 1.0)
         cache = Cache(folder / "cache")
         runner.run_jobs(
-            session, offered, metric="val_accuracy", cache=cache, scratch=scratch, patience=PATIENT, work=work
+            session,
+            offered,
+            metric="val_accuracy",
+            cache=cache,
+            scratch=scratch,
+            patience=PATIENT,
+            work=work,
+            share=share,
         )
     session.write_tables()
     return session

@@ -13,6 +13,7 @@ import pytest
 from tests.search.on_cluster import Machines, Watched, begun, leaderboard, run_search, undisturbed
 from tests.search.stub_trial import Fault, StubTrial
 from tune_cnn.results.records import RunFolder
+from tune_cnn.storage.place import Share
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 ROOT = Path(__file__).parents[2]
@@ -93,6 +94,18 @@ def test_the_user_is_told_of_each_interruption_and_how_many_are_left(struck: Wat
     told = [line for line in struck.lines if line.startswith(("trial 1 ", "trial 2 "))]
     assert f"trial 1 {lost}, goes on from epoch 3 (1 of 3)" in told
     assert [f"trial 2 {lost}, goes on from epoch 2 ({time} of 3)" in told for time in (1, 2, 3)] == [True] * 3
+
+
+def test_why_a_trials_folder_cannot_be_made_is_told(machines: Machines, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "trials").write_text("in the way of what lies below")
+    elsewhere = Share(f"memory://{tmp_path.name}", tmp_path / "run", home="another machine")
+    machines.add(cpus=1)
+    try:
+        session = run_search(machines.address, tmp_path, StubTrial(), "search.trials=1", share=elsewhere)
+    finally:
+        machines.lose(0)
+    assert session.records[0].reason.startswith("NotADirectoryError: ")
 
 
 def test_a_crash_is_told_as_one_and_its_stack_is_in_the_log(struck: Watched) -> None:

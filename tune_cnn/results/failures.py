@@ -11,7 +11,7 @@ from tune_cnn.files import write_whole
 from tune_cnn.masking import masked
 from tune_cnn.results.records import TrialFolder
 
-Blame = Literal["trial", "store", "data", "worker", "machine", "hang"]
+Blame = Literal["trial", "store", "data", "worker", "outage", "hang"]
 
 _MOST_LETTERS = 500  # of a reason in a table; error.txt has all of it
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}

@@ -29,9 +29,9 @@ class LostWorkers:
         if "NODE_OUT_OF_MEMORY" in told or "running low on memory" in told:
             return Failure(MEMORY_RAN_OUT, "worker")
         if "node has died" in told or "node was terminated" in told:
-            return Failure("its machine is gone", "machine")
+            return Failure("its machine is gone", "outage")
         if "unavailable" in told:
-            return Failure("its machine does not answer", "machine")
+            return Failure("its machine does not answer", "outage")
         return Failure(MEMORY_RAN_OUT, "worker") if self._killed_here(told) else DIED
 
     def _killed_here(self, told: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from tune_cnn.results.failures import Blame, Failure
 
-MOST: dict[Blame, int] = {"worker": 3, "machine": 3, "hang": 1}
+MOST: dict[Blame, int] = {"worker": 3, "outage": 3, "hang": 1}
 """How often a trial is tried again, by what happened to it: all told, but with its machine in one epoch.
 
 Machines that are rented cheaply are taken away as a matter of course, which says nothing of a trial that gets on.
@@ -114,4 +114,4 @@ def _alike(losses: Sequence[Loss]) -> list[Loss]:
     """Give the losses that are counted with the last one."""
     last = losses[-1]
     alike = [loss for loss in losses if loss.failure.blame == last.failure.blame]
-    return [loss for loss in alike if loss.epoch == last.epoch] if last.failure.blame == "machine" else alike
+    return [loss for loss in alike if loss.epoch == last.epoch] if last.failure.blame == "outage" else alike
