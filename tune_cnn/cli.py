@@ -15,7 +15,7 @@ from tune_cnn import cli_models, cli_start
 from tune_cnn import cli_options as options
 from tune_cnn.cli_terminal import cache_of, terminal
 from tune_cnn.errors import ChangedDataError, InputError, StoreError, TuneCnnError
-from tune_cnn.interrupts import interrupts
+from tune_cnn.interrupts import INTERRUPTED, interrupts
 from tune_cnn.masking import masked
 from tune_cnn.results.display import line
 from tune_cnn.urls import absolute, is_url
@@ -42,7 +42,6 @@ _FLAGS = (
     "search.per_trial.gpus",
     "search.seed",
 )
-_INTERRUPTED = "interrupted; "
 _debug = False
 
 
@@ -314,7 +313,7 @@ def _search(
     try:
         search(opened.space, places, Screen(terminal()), backbones=opened.backbones, command=command, asked=asked)
     except (StoreError, ChangedDataError, OSError):
-        _say(interrupts.farewell().removeprefix(_INTERRUPTED))
+        _say(interrupts.farewell().removeprefix(INTERRUPTED))
         raise
 
 
@@ -323,7 +322,7 @@ def _command() -> str:
 
 
 def _go_on(command: str) -> str:
-    return f"{_INTERRUPTED}go on with: {command}"
+    return f"{INTERRUPTED}go on with: {command}"
 
 
 def _changed(file: Path) -> int | None:

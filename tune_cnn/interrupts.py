@@ -17,6 +17,10 @@ _SECONDS_OF_ONE = 1.0
 """Some starters hand on a Ctrl-C that the terminal has given to all: what follows so soon is the same one again."""
 
 
+INTERRUPTED = "interrupted; "
+"""What a farewell begins with."""
+
+
 class Interrupts:
     """Turns the first signal into a KeyboardInterrupt, and leaves at the second or when time is up."""
 

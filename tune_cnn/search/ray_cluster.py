@@ -5,7 +5,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tune_cnn.errors import SearchError
 from tune_cnn.machine import usable_cpus
 from tune_cnn.results.failures import failure_of
 from tune_cnn.search.auth_token import keep_private, make_token
+from tune_cnn.search.head_watch import head_watched
 from tune_cnn.search.knock import knock
 from tune_cnn.search.slots import LiveSlots, Machine, Slots, share_out
 from tune_cnn.search.worker import Handed
@@ -34,12 +35,15 @@ _SECONDS_TO_MEASURE = 120
 
 
 @contextmanager
-def ray_running(address: str | None, *, insecure: bool = False) -> Iterator[Path]:
+def ray_running(
+    address: str | None, *, insecure: bool = False, say: Callable[[str], None] = lambda _text: None
+) -> Iterator[Path]:
     """Start Ray on this machine alone, or join the cluster at `address`; leave nothing behind.
 
     Args:
         address: of a cluster; None for this machine alone.
         insecure: whether a cluster will do that lets in whoever reaches it.
+        say: told in a line when the cluster's head no longer answers.
 
     Yields:
         A scratch folder for as long as Ray runs.
@@ -54,7 +58,8 @@ def ray_running(address: str | None, *, insecure: bool = False) -> Iterator[Path
     try:
         with _own_sigterm():
             _connect(address, scratch, insecure=insecure)
-        yield scratch
+        with nullcontext() if address is None else head_watched(ray.get_runtime_context().gcs_address, say):
+            yield scratch
     finally:
         with _own_sigterm():
             ray.shutdown()

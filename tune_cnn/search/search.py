@@ -17,6 +17,7 @@ from tune_cnn.data.dataset import ImageData, open_data
 from tune_cnn.data.findings import FINDING_COLUMNS
 from tune_cnn.errors import RunFolderError, WeightsError
 from tune_cnn.files import sweep
+from tune_cnn.interrupts import INTERRUPTED, interrupts
 from tune_cnn.machine import collector_asleep, usable_cpus
 from tune_cnn.results.display import place
 from tune_cnn.results.records import RunFolder
@@ -229,7 +230,11 @@ def _run(
     finals = _finals(session, study, screen) if session.over else None
     if session.over and (finals is None or finals.over):
         return finals
-    with ray_cluster.ray_running(places.address, insecure=places.insecure_cluster) as scratch:
+
+    def on_lost_head(text: str) -> None:
+        screen.note(f"{text}; {interrupts.farewell().removeprefix(INTERRUPTED)}")
+
+    with ray_cluster.ray_running(places.address, insecure=places.insecure_cluster, say=on_lost_head) as scratch:
         if places.address is not None:
             check_machines(session.space, places)
         offered = ray_cluster.slots(search.per_trial, search.concurrent, gpu_share)
