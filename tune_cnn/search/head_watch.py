@@ -1,4 +1,7 @@
-"""Tells when the head of a cluster is lost: Ray waits for it in silence, then ends the process in words of its own."""
+"""Tells when Ray's head is lost: Ray waits for it in silence, then ends the process in words of its own.
+
+On this machine too: someone's `ray stop` ends every Ray on it.
+"""
 
 import socket
 import threading
@@ -13,7 +16,7 @@ _SECONDS_TO_CONNECT = 5.0
 def head_watched(
     address: str, say: Callable[[str], None], *, seconds_between: float = 5.0, silent_seconds: float = 20.0
 ) -> Iterator[None]:
-    """Look after the head of a cluster while the block runs, in a thread: the driver may be stuck in Ray by then.
+    """Look after the head while the block runs, in a thread: the driver may be stuck in Ray by then.
 
     Args:
         address: `HOST:PORT` at which it answered.
@@ -40,12 +43,12 @@ def _watch(
         if _answers(address):
             heard = time.monotonic()
             if told:
-                say(f"the head of the cluster, {address}, answers again")
+                say(f"Ray answers again at {address}")
             told = False
         elif not told and time.monotonic() - heard >= silent_seconds:
             told = True
             say(
-                f"the head of the cluster, {address}, no longer answers; unless it is back within a minute, Ray "
+                f"Ray no longer answers at {address}, where its head is; unless it is back within a minute, Ray "
                 "ends this process: nothing that was finished is lost"
             )
 

@@ -5,7 +5,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def ray_running(
     Args:
         address: of a cluster; None for this machine alone.
         insecure: whether a cluster will do that lets in whoever reaches it.
-        say: told in a line when the cluster's head no longer answers.
+        say: told in a line when Ray's head no longer answers.
 
     Yields:
         A scratch folder for as long as Ray runs.
@@ -58,7 +58,7 @@ def ray_running(
     try:
         with _own_sigterm():
             _connect(address, scratch, insecure=insecure)
-        with nullcontext() if address is None else head_watched(ray.get_runtime_context().gcs_address, say):
+        with head_watched(ray.get_runtime_context().gcs_address, say):
             yield scratch
     finally:
         with _own_sigterm():
