@@ -18,34 +18,10 @@ from tests.conftest import trial_config
 from tests.data.malformed_data import MALFORMED, MalformedData
 from tests.data.test_groups import videos
 from tests.space.malformed_spaces import MALFORMED_SPACES, MalformedSpace
-from tune_cnn import cli
 from tune_cnn.data.cache import Cache
 from tune_cnn.results.records import TrialFolder
 from tune_cnn.trial import run_trial
 from tune_cnn.yaml_files import write_yaml
-
-
-class Outcome:
-    """What a command did: its exit code and what it printed."""
-
-    def __init__(self, code: object, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def tune_cnn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache: Cache, tmp_path: Path) -> Any:
-    """Run a command within this process, in a folder of the test."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache.folder))
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str | Path) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["tune-cnn", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return Outcome(ended.value.code, printed.out, printed.err)
-
-    return run
 
 
 @pytest.mark.parametrize("case", MALFORMED_SPACES, ids=lambda case: case.id)

@@ -1,5 +1,6 @@
 """A stranger's run folder: nothing is written, deleted or emptied outside of it, whatever its links say."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -60,6 +61,19 @@ def test_a_link_that_leads_out_of_a_run_is_named(name: str, theirs: RunFolder, t
     lead_out(theirs, name, tmp_path / "outside")
     with pytest.raises(RunFolderError, match="a link that leads out of the run folder"):
         refuse_links_out(theirs.path)
+
+
+def test_links_in_a_circle_pipes_and_devices_are_named(tmp_path: Path) -> None:
+    theirs = RunFolder(tmp_path / "run")
+    theirs.trial(0).path.mkdir(parents=True)
+    theirs.space.symlink_to(theirs.space)
+    os.mkfifo(theirs.trial(0).log)
+    with pytest.raises(RunFolderError) as refused:
+        refuse_links_out(theirs.path)
+    assert sorted(refused.value.faults) == [
+        f"{theirs.space}: a link that leads round in a circle; put the file itself in its place",
+        f"{theirs.trial(0).log}: a pipe or a device, which no search makes; delete it",
+    ]
 
 
 def test_links_within_a_run_are_its_own(theirs: RunFolder, tmp_path: Path) -> None:

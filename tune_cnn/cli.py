@@ -15,7 +15,7 @@ from tune_cnn import cli_models, cli_start
 from tune_cnn import cli_options as options
 from tune_cnn.cli_terminal import cache_of, terminal
 from tune_cnn.errors import ChangedDataError, InputError, StoreError, TuneCnnError
-from tune_cnn.interrupts import interrupts
+from tune_cnn.interrupts import INTERRUPTED, go_on_with, interrupts, typed_command
 from tune_cnn.masking import masked
 from tune_cnn.results.display import line
 from tune_cnn.urls import absolute, is_url
@@ -42,7 +42,6 @@ _FLAGS = (
     "search.per_trial.gpus",
     "search.seed",
 )
-_INTERRUPTED = "interrupted; "
 _debug = False
 
 
@@ -307,23 +306,15 @@ def _search(
     cache = cache_of(given.cache_dir, given.cache_gb)
     storage = absolute(run) if is_url(run) else None
     places = SearchPlaces(folder, cache, given.weights, given.address, given.insecure_cluster, storage)
-    command, resume = _command(), masked(shlex.join(["tune-cnn", "resume", run, *given.words()]))
+    command, resume = typed_command(), masked(shlex.join(["tune-cnn", "resume", run, *given.words()]))
     before = _changed(places.run.run)
     # Until run.json tells of this call, what it asks for is known to nobody else.
-    interrupts.farewell = lambda: _go_on(command if _changed(places.run.run) == before else resume)
+    interrupts.farewell = lambda: go_on_with(command if _changed(places.run.run) == before else resume)
     try:
         search(opened.space, places, Screen(terminal()), backbones=opened.backbones, command=command, asked=asked)
     except (StoreError, ChangedDataError, OSError):
-        _say(interrupts.farewell().removeprefix(_INTERRUPTED))
+        _say(interrupts.farewell().removeprefix(INTERRUPTED))
         raise
-
-
-def _command() -> str:
-    return masked(shlex.join(["tune-cnn", *sys.argv[1:]]))
-
-
-def _go_on(command: str) -> str:
-    return f"{_INTERRUPTED}go on with: {command}"
 
 
 def _changed(file: Path) -> int | None:
@@ -340,7 +331,7 @@ def _text(error: TuneCnnError | OSError) -> str:
 
 def main() -> None:
     """Run the command line; every error on purpose becomes one message and an exit code, never a traceback."""
-    interrupts.farewell = lambda: _go_on(_command())
+    interrupts.farewell = lambda: go_on_with(typed_command())
     try:
         with interrupts.listening():
             app()

@@ -64,7 +64,7 @@ class Command:
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         # What runs in the background of a script ignores Ctrl-C, and hands that on to what it starts.
         listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-        code = f"{listen}; from tune_cnn.cli import main; main()"
+        code = f"{listen}; from tune_cnn.__main__ import main; main()"
         line = [sys.executable, "-c", code, *map(str, arguments)]
         pipe = subprocess.PIPE
         return subprocess.Popen(line, cwd=self.folder, env=self.environment, stdout=pipe, stderr=pipe, text=True)

@@ -1,7 +1,7 @@
 """A trained model as a folder: model.safetensors, model.json (all that is needed to use it), config.yaml."""
 
 import hashlib
-import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tune_cnn.config import Task, TrialConfig
 from tune_cnn.errors import InputError, RunFolderError
+from tune_cnn.files import read_json
 from tune_cnn.models.build import build_network
 from tune_cnn.models.network import Network
 from tune_cnn.results.best_model import CARD, CONFIG, WEIGHTS, write_model
@@ -84,13 +85,17 @@ def read_whole(folder: Path, read: Callable[[Path], Content]) -> Content:
         folder: a model folder or a link to one.
         read: given the folder itself; may raise InputError or OSError if a file is missing.
     """
-    whole = folder.resolve()
+    whole = _real(folder)
     try:
         return read(whole)
     except (InputError, OSError):
-        if (now := folder.resolve()) == whole:
+        if (now := _real(folder)) == whole:
             raise
         return read(now)
+
+
+def _real(folder: Path) -> Path:
+    return Path(os.path.realpath(folder))  # Path.resolve would raise where links lead round in a circle
 
 
 def load_model(folder: Path) -> tuple[Network, ModelCard]:
@@ -128,7 +133,7 @@ def _read_card(file: Path) -> ModelCard:
     if not file.is_file():
         raise RunFolderError(f"{file}: no such file; give a model folder such as runs/NAME/best")
     try:
-        return ModelCard.model_validate(json.loads(file.read_bytes()))
+        return ModelCard.model_validate(read_json(file))
     except (ValidationError, ValueError) as error:
         raise RunFolderError(f"{file}: not a model description of tune-cnn: {_first_line(error)}") from error
 

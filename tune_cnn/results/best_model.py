@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from tune_cnn.files import sync_all
+from tune_cnn.files import read_json, sync_all
 from tune_cnn.results.confusion import write_confusion
 from tune_cnn.results.records import TrialFolder
 from tune_cnn.results.trial_files import new_best
@@ -119,14 +119,14 @@ def _best_epoch(folder: TrialFolder) -> tuple[Path, BestEpoch] | None:
     """Find the checkpoint of the training whose model is kept, of folds the first one's, and its best epoch."""
     for place in (folder.last, folder.last / "fold-1"):
         if (place / STATE).is_file():
-            body = json.loads((place / STATE).read_bytes())[BEST]
+            body = read_json(place / STATE)[BEST]
             return None if body is None else (place, BestEpoch(**body))
     return None
 
 
 def _brought_up(there: Path, place: Path, best: BestEpoch) -> tuple[Tensors, dict[str, Any], BestEpoch] | None:
     """Give the tensors and the card of the best epoch; None if they are the ones that are there."""
-    card = json.loads((there / CARD).read_bytes())
+    card = read_json(there / CARD)
     if (card["epoch"], card["score"]) == (best.epoch, best.score):
         return None
     tensors = _whole(there)
@@ -139,7 +139,7 @@ def _brought_up(there: Path, place: Path, best: BestEpoch) -> tuple[Tensors, dic
 def _whole(model: Path) -> Tensors:
     """Read all tensors of a model folder."""
     data = (model / WEIGHTS).read_bytes()
-    if hashlib.sha256(data).hexdigest() != json.loads((model / CARD).read_bytes())["sha256"]:
+    if hashlib.sha256(data).hexdigest() != read_json(model / CARD)["sha256"]:
         raise DamagedModelError(f"the content of {model / WEIGHTS} is not the one that {CARD} names")
     tensors: Tensors = load(data)
     return tensors

@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor, optim
 
 from tune_cnn.errors import StoreError
-from tune_cnn.files import write_whole
+from tune_cnn.files import read_json, write_whole
 from tune_cnn.models.network import Network
 from tune_cnn.models.prefix_digest import prefix_digests
 from tune_cnn.models.units import units_of
@@ -147,7 +147,7 @@ def _sound(folder: Path, name: str) -> tuple[Checkpoint, BestEpoch | None] | Non
     if not plain.exists():
         return None
     try:
-        return _read(folder, json.loads(plain.read_bytes()))
+        return _read(folder, read_json(plain))
     except _DAMAGE as error:
         log.warning("%s: the checkpoint is damaged (%s)", folder, error)
         return None
@@ -179,7 +179,7 @@ def _files_of(body: Any) -> set[str]:
 
 def _json_or_nothing(file: Path) -> Any:
     try:
-        return json.loads(file.read_bytes())
+        return read_json(file)
     except (FileNotFoundError, ValueError):
         return None
 
