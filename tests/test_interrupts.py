@@ -94,7 +94,6 @@ def test_a_signal_while_modules_are_imported_is_answered_in_a_line(
     assert (process.returncode, err) == (code, "interrupted; go on with: tune-cnn resume 'runs/a b'\n")
 
 
-
 def test_the_command_begins_with_listening() -> None:
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
     assert project["project"]["scripts"] == {"tune-cnn": "tune_cnn.__main__:main"}

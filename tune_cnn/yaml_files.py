@@ -145,7 +145,8 @@ def _text_of(path: Path) -> str:
         data = read_file(path, most_bytes=MAX_BYTES)
     except OSError as error:
         if error.errno == errno.EFBIG:
-            raise SpaceFileError(f"{path}: more than {MAX_BYTES} bytes are too many for such a file; write fewer") from error
+            too_many = f"{path}: more than {MAX_BYTES} bytes are too many for such a file; write fewer"
+            raise SpaceFileError(too_many) from error
         raise SpaceFileError(f"{path}: cannot be read: {error.strerror or error}") from error
     try:
         return data.decode("utf-8")
