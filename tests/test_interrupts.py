@@ -77,10 +77,12 @@ def test_the_same_ctrl_c_handed_on_by_a_starter_is_no_second_one() -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "kill"])
+@pytest.mark.parametrize("place", ["", "class A: a = type('B', (), {'__set_name__': wait})()"], ids=["module", "class"])
 def test_a_signal_while_modules_are_imported_is_answered_in_a_line(
-    number: signal.Signals, code: int, tmp_path: Path
+    number: signal.Signals, code: int, place: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "typer.py").write_text('import time; print("imports", flush=True); time.sleep(60)')
+    wait = 'def wait(*_):\n    import time\n    print("imports", flush=True)\n    time.sleep(60)\n'
+    (tmp_path / "typer.py").write_text(wait + (place or "wait()"))
     path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
     # What runs in the background may ignore Ctrl-C, and hands that on to what it starts.
     listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"

@@ -11,8 +11,14 @@ def main() -> None:
             from tune_cnn.cli import main as run
 
             run()
-    except KeyboardInterrupt:  # while modules are imported, or between two steps of the command line
-        interrupts.leave()  # half-imported modules may not be torn down in order
+    except SystemExit:
+        raise
+    except BaseException:
+        if not interrupts.exit_code:
+            raise
+        # It came of the signal: what is interrupted while it makes a class raises a RuntimeError. Half-imported modules
+        # may not be torn down in order.
+        interrupts.leave()
 
 
 if __name__ == "__main__":
