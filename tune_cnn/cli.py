@@ -1,5 +1,6 @@
 """The command line: thin. Heavy imports stay inside the commands, so that --help and a typo answer at once."""
 
+import errno
 import shlex
 import sys
 import tempfile
@@ -42,6 +43,8 @@ _FLAGS = (
     "search.per_trial.gpus",
     "search.seed",
 )
+_OF_A_PATH = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+"""Errors of the system that say nothing of a disk, but that a path given is none for its purpose."""
 _debug = False
 
 
@@ -312,14 +315,33 @@ def _search(
     interrupts.farewell = lambda: go_on_with(command if _changed(places.run.run) == before else resume)
     try:
         search(opened.space, places, Screen(terminal()), backbones=opened.backbones, command=command, asked=asked)
-    except (StoreError, ChangedDataError, OSError):
-        _say(interrupts.farewell().removeprefix(INTERRUPTED))
+    except (StoreError, ChangedDataError, OSError) as error:
+        if not _is_of_a_path(error):
+            _say(interrupts.farewell().removeprefix(INTERRUPTED))
         raise
 
 
 def _changed(file: Path) -> int | None:
     """Say when a file was written last, in nanoseconds; None if there is none."""
     return file.stat().st_mtime_ns if file.exists() else None
+
+
+def _is_of_a_path(error: Exception) -> bool:
+    """Whether the user has to give another path."""
+    return isinstance(error, OSError) and error.errno in _OF_A_PATH
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Refuse names that the files of a run cannot hold; `predict` keeps none.
+
+    Raises:
+        InputError: a word is not UTF-8.
+    """
+    for word in words if "predict" not in words else ():
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{word}: is not UTF-8, and files hold it as text; give it another name") from error
 
 
 def _text(error: TuneCnnError | OSError) -> str:
@@ -334,6 +356,7 @@ def main() -> None:
     interrupts.farewell = lambda: go_on_with(typed_command())
     try:
         with interrupts.listening():
+            _check_words(sys.argv[1:])
             app()
     except SystemExit as done:
         code = done.code
@@ -341,7 +364,7 @@ def main() -> None:
         if _debug:
             raise
         Console(stderr=True).print(line(masked(_text(error))), soft_wrap=True)
-        code = 2 if isinstance(error, InputError) else 1
+        code = 2 if isinstance(error, InputError) or _is_of_a_path(error) else 1
     if interrupts.exit_code:
         Console(stderr=True).print(line(interrupts.farewell()), soft_wrap=True)
         interrupts.farewell = str

@@ -283,6 +283,9 @@ class _Reader:
 
     def _scalar(self, event: Any) -> Scalar:
         text: str = event.value
+        if "\0" in text:  # no path and no column of a database holds it
+            self._fault(event, f"the text {shown(text)} holds the character \\0; remove it")
+            return text.replace("\0", "")
         if not event.implicit[0]:
             return text
         if _NOT_FINITE.fullmatch(text):

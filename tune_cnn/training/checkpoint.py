@@ -4,7 +4,6 @@ Frozen units are left out: a resumed trial builds them again, from the file of w
 tells whether they came out the same. The tensors of the best epoch stay beside those of the last.
 """
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
