@@ -47,6 +47,7 @@ LAYERS = {
     **dict.fromkeys(("search", "starter", "mask_guess"), 6),
     "repeat": 7,
     **dict.fromkeys(("cli", "cli_models", "cli_start", "cli_options", "cli_terminal"), 8),
+    "__main__": 9,
 }
 LIGHT = [
     *("config.py", "sections", "files.py", "yaml_files.py", "results", "space", "data/index.py", "data/split.py"),
@@ -62,6 +63,7 @@ LIGHT = [
         "search/history.py",
         "search/open_space.py",
         "cli.py",
+        "__main__.py",
     ),
 ]
 HEAVY = {
