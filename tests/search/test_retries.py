@@ -205,7 +205,7 @@ def test_no_more_trials_are_given_out_than_there_is_room_for_now(tmp_path: Path)
     assert not executor.bridge.over
     executor.slots = 3
     assert executor.start_all() == [1]
-    assert [line for line in executor.lines if "at a time" in line or "outage" in line] == [
+    assert [line for line in executor.lines if "at a time" in line or "machine" in line] == [
         "the cluster has changed: 3 trials at a time from now on",
         "no machine is left that a trial could run on: waiting for one",
         "the cluster has changed: 3 trials at a time from now on",

@@ -21,8 +21,8 @@ _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS,
 class Failure:
     """A failed trial's reason, fit for a table, and who is to blame.
 
-    `store` and `data` would have let any other trial fail in its place. Of `worker`, which was lost, of `machine`,
-    which was lost with the worker, and of `hang` it may well recover.
+    `store` and `data` would have let any other trial fail in its place. Of `worker`, which was lost, of `outage`,
+    which took its machine along, and of `hang` it may well recover.
     """
 
     reason: str
