@@ -92,6 +92,7 @@ def test_a_byte_order_mark_and_windows_lines_are_no_fault(tmp_path: Path) -> Non
         pytest.param(b"a: \x00\n", ":1: the character '\\x00' cannot stand in YAML", id="null-byte"),
         pytest.param(b"a: \x1b[31m\n", ":1: the character '\\x1b' cannot stand in YAML", id="escape-code"),
         pytest.param(b"a: 1\n" * MAX_BYTES, "bytes are too many", id="too-large"),
+        pytest.param(b'a: "b\\0c"\n', r":1: the text 'b\x00c' holds the character \0", id="null-byte-by-an-escape"),
         pytest.param(b'a: 1\nb: "\\UFFFFFFFF"\n', "an escape that is no character", id="beyond-unicode"),
         pytest.param(b"a: 1\na: 2\nb: 1\nb: 2\n", ":4: b: written twice, first in line 3", id="second-of-two-faults"),
         pytest.param(b"a: &a [1]\nb: *c\n", ":2: the alias *c has no anchor before it", id="unknown-alias"),
@@ -127,7 +128,7 @@ SCALARS = st.one_of(
     st.booleans(),
     st.integers(-(2**63) + 1, 2**63 - 1),
     st.floats(-1e18, 1e18),
-    TEXTS.filter(lambda text: not any(0xD800 <= ord(letter) < 0xE000 for letter in text)),
+    TEXTS.filter(lambda text: not any(0xD800 <= ord(letter) < 0xE000 or letter == "\0" for letter in text)),
 )
 TREES = st.recursive(
     SCALARS,
