@@ -13,6 +13,8 @@ HUSH = "hush-hush-0123"
     ("text", "shown"),
     [
         pytest.param(f"s3://AKIA:{HUSH}@bucket/a", "s3://…@bucket/a", id="user-and-key"),
+        pytest.param("s3://AKIA:a/b+c/d=@bucket/a", "s3://…@bucket/a", id="a-key-with-slashes"),
+        pytest.param("Authorization: Bearer abc.def-0123", "Authorization: Bearer …", id="a-bearers-token"),
         pytest.param(f"https://{HUSH}@host/a", "https://…@host/a", id="a-token-for-a-user"),
         pytest.param(f"/home/s3:/AKIA:{HUSH}@bucket", "/home/s3:/…@bucket", id="an-address-taken-for-a-path"),
         pytest.param(f"https://h/a?X-Amz-Signature={HUSH}&b=1", "https://h/a?X-Amz-Signature=…&b=1", id="signed"),
@@ -32,6 +34,7 @@ def test_a_secret_is_masked(text: str, shown: str) -> None:
         "data/a@b",
         "s3://bucket/me@home.jpg",
         "--address 10.0.0.1:6379",
+        "http://host:8080/a@b",
         "tokens=3 of 5",
         "passwords",
     ],

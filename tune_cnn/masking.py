@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 _HIDDEN = "…"
 # One slash, too: that is what a path makes of two. Two letters at least: one is a drive.
-_CREDENTIALS = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]+:/{1,2})[^\s/@'\"]+@")
+# A secret key of AWS may hold slashes; what stands behind a number and a slash is a path on a port.
+_CREDENTIALS = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]+:/{1,2})(?:[^\s/@'\"]+|[^\s/@:'\"]+:(?!\d+/)[^\s@'\"]+)@")
+_BEARER = re.compile(r"(?i)\b(bearer )[\w.~+/=-]{8,}")
 _PARAMETER = re.compile(
     r"(?i)([?&;](?:[\w-]*(?:signature|credential|token|secret|password)[\w-]*|sig|key)=)[^&;\s'\"]+"
 )
@@ -24,7 +26,7 @@ def masked(text: str, environment: Mapping[str, str] = os.environ) -> str:
     """
     for value in _secrets(environment):
         text = text.replace(value, _HIDDEN)
-    text = _CREDENTIALS.sub(rf"\1{_HIDDEN}@", text)
+    text = _BEARER.sub(rf"\1{_HIDDEN}", _CREDENTIALS.sub(rf"\1{_HIDDEN}@", text))
     text = _PARAMETER.sub(rf"\1{_HIDDEN}", text)
     return _ASSIGNMENT.sub(rf"\1{_HIDDEN}", text)
 
