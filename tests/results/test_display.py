@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tune_cnn.results.display import place
+from tune_cnn.results.display import place, word
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,21 @@ def test_a_path_in_the_home_folder_begins_with_a_tilde(tmp_path: Path, monkeypat
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(elsewhere)
     assert place(home / ".cache" / "file") == "~/.cache/file"
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        pytest.param("home/runs/a", "~/runs/a", id="at-home"),
+        pytest.param("home/my runs/a", "~/'my runs/a'", id="a-blank"),
+        pytest.param("here/$(id)", "'$(id)'", id="what-a-shell-would-run"),
+        pytest.param("here/~/a", "'~/a'", id="a-folder-of-that-name"),
+    ],
+)
+def test_a_path_in_a_command_that_is_advised_can_be_pasted(
+    path: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert word(tmp_path / path) == shown

@@ -1,6 +1,7 @@
 """Text for a terminal or a table, whatever the names in it hold: no markup, no escape sequences."""
 
 import re
+import shlex
 from pathlib import Path
 
 from rich.text import Text
@@ -26,6 +27,13 @@ def place(path: Path) -> str:
         if path.is_relative_to(base) and path != base:
             return str(start / path.relative_to(base))
     return str(path)
+
+
+def word(path: Path) -> str:
+    """Give a path as one word of a command, as a person would type it there."""
+    text = place(path)
+    home = "~/" if path.is_relative_to(Path.home()) and text.startswith("~/") else ""
+    return home + shlex.quote(text.removeprefix(home))  # a tilde in quotes is none
 
 
 def clock_text(seconds: float) -> str:

@@ -5,7 +5,6 @@ three are written aside, into a folder that appears whole: until then the run is
 one, whose files the next driver puts in their places if this one has not come to it.
 """
 
-import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from tune_cnn.config import TrialConfig
 from tune_cnn.errors import InputError, RunFolderError, SpaceFileError
 from tune_cnn.files import new_folder, sync
-from tune_cnn.results.display import place
+from tune_cnn.results.display import place, word
 from tune_cnn.results.records import RunFolder, Scalar
 from tune_cnn.search.open_space import OpenedSpace, open_space
 from tune_cnn.search.run_facts import RunFacts, write_facts
@@ -51,7 +50,7 @@ def open_extended(
         raise InputError(
             f"--trials {trials}: {run.path} asks for {before.search.trials} trials already, and --trials says how many "
             f"it has in the end; write --trials {before.search.trials + 1} or more, or go on with what is left of "
-            f"them: tune-cnn resume {shlex.quote(place(run.path))}"
+            f"them: tune-cnn resume {word(run.path)}"
         )
     return opened
 
@@ -169,7 +168,7 @@ def _check_comparable(before: Space, space: Space) -> None:
     )
     faults = [
         f"{space.path}: {name}: {then[name]} in the run, {now[name]} here, and its trials would not compare; write "
-        f"{then[name]}, or begin a run of its own: tune-cnn search {space.path} --name OTHER"
+        f"{then[name]}, or begin a run of its own: tune-cnn search {word(space.path)} --name OTHER"
         for name in then
         if then[name] != now[name]
     ]
