@@ -3,7 +3,10 @@
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -13,7 +16,7 @@ from tune_cnn.errors import RunFolderError, StorageError, StoreError
 from tune_cnn.results.records import RunFolder
 from tune_cnn.search.compare import compare_runs
 from tune_cnn.search.kept import brought, kept_in_storage, tables_of, working_folder
-from tune_cnn.storage.mirror import DRIVER
+from tune_cnn.storage.claim import DRIVERS, Hold, mark, read_claim
 from tune_cnn.storage.remote import Remote
 
 SPACE = ("search.asha=null", "training.epochs=2", "search.trials=3")
@@ -156,19 +159,87 @@ def test_two_machines_do_not_work_on_one_run_at_once(
     assert brought(url, print).is_dir()
 
 
+def test_of_drivers_that_begin_at_the_same_moment_one_gets_the_run(url: str, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "abcdefgh"]
+    for folder in folders:
+        mark(folder)
+    start = Barrier(len(folders))
+
+    def begin(folder: Path) -> str:
+        start.wait()
+        try:
+            return Hold.take(Remote(url), folder).claim.mark
+        except RunFolderError:
+            return ""
+
+    with ThreadPoolExecutor(len(folders)) as pool:
+        (got,) = [name for name in pool.map(begin, folders) if name]
+    claim = read_claim(Remote(url))
+    assert claim is not None
+    assert (claim.mark, claim.number) == (got, 1)
+
+
+class Careless(Remote):
+    """A storage that takes every write, whatever its condition."""
+
+    def create(self, name: str, data: bytes) -> bool:
+        self.write(name, data)
+        return self.read(name) == data
+
+
+def test_where_a_storage_lets_two_drivers_begin_the_first_one_ends_at_its_next_sign(url: str, tmp_path: Path) -> None:
+    holds = []
+    for name in ("first", "second"):
+        mark(tmp_path / name)
+        with pytest.MonkeyPatch.context() as patched:  # as if neither had looked after the other's write
+            patched.setattr("tune_cnn.storage.claim.read_claim", lambda _remote: None)
+            holds.append(Hold.take(Careless(url), tmp_path / name))
+    with pytest.raises(RunFolderError, match="has taken this run over"):
+        holds[0]()
+    holds[1]()
+
+
+def test_a_driver_that_was_taken_for_dead_ends_and_sends_nothing_more(
+    s3: S3, url: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune_cnn.storage.claim.SECONDS_BETWEEN_SIGNS", 0.0)
+    said: list[str] = []
+    run = RunFolder(brought(url, said.append))
+
+    def go_on_elsewhere() -> None:
+        claim = read_claim(Remote(url))
+        assert claim is not None
+        other = replace(claim, mark="m", host="another", pid=1, process="p")
+        Remote(url).write(f"{DRIVERS}000002.json", json.dumps(asdict(other)).encode())
+
+    def work() -> None:
+        with kept_in_storage(run, url, said.append, seconds_between=0.1) as kept:
+            assert kept is not None
+            go_on_elsewhere()
+            until(lambda: kept._pusher.broken is not None)
+            (run.path / "late.csv").write_text("never to arrive")
+            kept.of(lambda _number: True).check()
+
+    with pytest.raises(RunFolderError, match=r"a search on another \(process 1\) has taken this run over"):
+        work()
+    assert "late.csv" not in {file.name for file in Remote(url).files()}
+    assert not said
+
+
 def test_a_driver_that_died_without_a_word_is_replaced(
     url: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searched(url, here, [], most=1)
     remote = Remote(url)
-    claim = json.loads(remote.read(DRIVER) or b"")
-    remote.write(DRIVER, json.dumps(claim | {"at_work": True, "seconds": claim["seconds"] - 200}).encode())
+    (driver,) = [file.name for file in remote.files() if file.name.startswith(DRIVERS)]
+    claim = json.loads(remote.read(driver) or b"")
+    remote.write(driver, json.dumps(claim | {"at_work": True, "seconds": claim["seconds"] - 200}).encode())
     go_to(tmp_path / "there", monkeypatch)
     folder = brought(url, print)
     assert RunFolder(folder).study.is_file()
     (folder / "kept.txt").write_text("what is fetched once is not fetched again")
     assert (brought(url, print) / "kept.txt").is_file()
-    remote.write(DRIVER, json.dumps(claim).encode())  # it was not dead, and has ended since
+    remote.write(driver, json.dumps(claim).encode())  # it was not dead, and has ended since
     assert not (brought(url, print) / "kept.txt").is_file()
 
 
@@ -184,15 +255,36 @@ def test_a_forbidden_storage_is_told_before_anything_begins(s3: S3, url: str, he
 
 def test_a_storage_that_may_only_be_read_is_told_before_anything_begins(s3: S3, url: str, here: Path) -> None:
     run = RunFolder(brought(url, print))
-    s3.forbid()
+    s3.forbid(after_requests=1)
     try:
         with (
-            pytest.raises(StorageError, match=r"driver\.json: cannot be written: no right to"),
+            pytest.raises(StorageError, match=r"000001\.json: cannot be written: no right to"),
             kept_in_storage(run, url, print),
         ):
             pytest.fail("it began")
     finally:
         s3.allow()
+
+
+def test_what_lies_in_a_storage_is_never_taken_for_a_run(s3: S3, url: str, here: Path) -> None:
+    Remote(url).write("train/cat/a.png", b"a photo")
+    with pytest.raises(
+        RunFolderError, match=r"holds other objects \('train/cat/a.png' is one of 1\) and no run; write"
+    ):
+        brought(url, print)
+    assert [file.name for file in Remote(url).files()] == ["train/cat/a.png"]
+
+
+def test_what_people_put_beside_a_run_stays(
+    url: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched(url, here, [], most=1)
+    notes = {"notes.txt", "plots/a.png", "trials/0000/seen.txt"}
+    for name in notes:
+        Remote(url).write(name, b"mine")
+    searched(url, here, [], most=1)
+    searched(url, go_to(tmp_path / "there", monkeypatch), [])
+    assert notes < {file.name for file in Remote(url).files()}
 
 
 def test_a_leaderboard_is_read_from_the_storage_alone(url: str, here: Path, tmp_path: Path) -> None:

@@ -59,6 +59,9 @@ class Session(Protocol):
 class Elsewhere(Protocol):
     """Told of jobs whose folder the driver cannot see."""
 
+    def check(self) -> None:
+        """Make sure that the search may go on; raises what ends it."""
+
     def on_away(self, folder: Path, effective: str, /) -> None:
         """Take in that a job runs on another machine, and what effective.yaml holds there."""
 
@@ -102,6 +105,8 @@ class Bridge:
         if self.broken:
             return None
         with self._kept():
+            if self._elsewhere:
+                self._elsewhere.check()
             job = self._next() if len(self._jobs) < self._slots_now() else None
         if job is not None:
             self._jobs[key] = job

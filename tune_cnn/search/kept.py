@@ -7,10 +7,11 @@ from pathlib import Path
 
 from tune_cnn.errors import RunFolderError, StorageError, StoreError
 from tune_cnn.files import sweep, write_whole
+from tune_cnn.results.best_model import BEST
 from tune_cnn.results.display import place
 from tune_cnn.results.records import RunFolder, TrialFolder
-from tune_cnn.storage.claim import Heartbeat, check_free, is_newest, mark, read_claim, write_claim
-from tune_cnn.storage.mirror import Mirror
+from tune_cnn.storage.claim import Hold, check_free, is_newest, mark, read_claim
+from tune_cnn.storage.mirror import POINTER, Mirror
 from tune_cnn.storage.place import Share, machine_id
 from tune_cnn.storage.pull import everything, is_table, pull
 from tune_cnn.storage.pusher import SECONDS_BETWEEN, Pusher
@@ -48,7 +49,7 @@ def brought(run: str | Path, say: Say) -> Path:
 
     Raises:
         StorageError: the storage is missing, forbidden or out of reach.
-        RunFolderError: another driver is at work on it.
+        RunFolderError: another driver is at work on it, or something else lies there.
     """
     folder = working_folder(run)
     if not is_url(run):
@@ -56,9 +57,9 @@ def brought(run: str | Path, say: Say) -> Path:
     remote = Remote(str(run))
     remote.answers()
     claim = read_claim(remote)
-    if claim is None and (folder.exists() or not any(file.name == "study.db" for file in remote.files())):
+    if claim is None and not _holds_run(remote):
         return folder
-    if claim is not None and is_newest(folder, claim):
+    if folder.exists() and (claim is None or is_newest(folder, claim)):
         return folder
     if claim is not None:
         check_free(remote, claim)
@@ -70,6 +71,21 @@ def brought(run: str | Path, say: Say) -> Path:
     mark(folder, after=claim)
     say(f"{remote.url}: {len(files)} files fetched into {place(folder)}")
     return folder
+
+
+def _holds_run(remote: Remote) -> bool:
+    """Whether there is a run; False if there is nothing.
+
+    Raises:
+        RunFolderError: something else lies there, among which a run would be mixed.
+    """
+    names = [file.name for file in remote.files()]
+    if names and "study.db" not in names:
+        raise RunFolderError(
+            f"{remote.url}: holds other objects ({names[0]!r} is one of {len(names)}) and no run; write --name OTHER, "
+            "or another --out"
+        )
+    return bool(names)
 
 
 def tables_of(run: str, into: Path) -> Path:
@@ -97,6 +113,15 @@ class Kept:
         self.share = Share(remote.url, run.path, machine_id())
         self._run, self._pusher, self._say = run, pusher, say
         self._away: set[Path] = set()
+
+    def check(self) -> None:
+        """Make sure that what the search writes is still brought to its storage.
+
+        Raises:
+            RunFolderError: the run is another driver's by now.
+        """
+        if self._pusher.broken is not None:
+            raise self._pusher.broken
 
     def on_away(self, folder: Path, effective: str) -> None:
         """Take in that a trial runs on another machine, and what it read back there."""
@@ -138,6 +163,10 @@ class Homecoming:
     kept: Kept
     is_wanted: Callable[[int], bool]
 
+    def check(self) -> None:
+        """Make sure that the search may go on; see `Kept.check`."""
+        self.kept.check()
+
     def on_away(self, folder: Path, effective: str) -> None:
         """Take in that a trial runs on another machine, and what it read back there."""
         self.kept.on_away(folder, effective)
@@ -161,6 +190,7 @@ def kept_in_storage(
 
     Raises:
         StorageError: the storage cannot be written; nothing was begun.
+        RunFolderError: another driver has taken the run.
         StoreError: at the end it is lost, and some of the run lies on this machine alone.
     """
     if url is None:
@@ -170,10 +200,10 @@ def kept_in_storage(
     run.path.mkdir(parents=True, exist_ok=True)
     sweep(run.path)
     mark(run.path)
-    write_claim(remote, run.path, at_work=True)
+    hold = Hold.take(remote, run.path)
     mirror = Mirror(run.path, remote)
     mirror.adopt([file for file in remote.files() if _is_ours(run, file.name)])
-    pusher = Pusher(mirror, beat=Heartbeat(remote, run.path), say=say, seconds_between=seconds_between)
+    pusher = Pusher(mirror, beat=hold, say=say, seconds_between=seconds_between)
     pusher.start()
     seconds, over = _LAST_SECONDS, False
     try:
@@ -183,26 +213,26 @@ def kept_in_storage(
         seconds = _LAST_SECONDS_INTERRUPTED
         raise
     finally:
-        left = _finish(run, remote, pusher, seconds)
+        left = _finish(run, hold, pusher, seconds)
         if left and not over:  # what ended the search is told after it
             say(left)
     if left:
         raise StoreError(left)
 
 
-def _finish(run: RunFolder, remote: Remote, pusher: Pusher, seconds: float) -> str:
+def _finish(run: RunFolder, hold: Hold, pusher: Pusher, seconds: float) -> str:
     """Send what is left, and say in a line if not all has arrived."""
     why = pusher.close(seconds=seconds, hurried=seconds == _LAST_SECONDS_INTERRUPTED)
     if not why:
         try:
-            write_claim(remote, run.path, at_work=False)
+            hold.end()
         except StorageError as error:
             why = str(error)
     if not why:
         return ""
     return (
-        f"{remote.url} does not have all of this run: {why}; all of it lies in {place(run.path)} on this machine: "
-        f"`tune-cnn resume {remote.url}`, called here, sends it"
+        f"{hold.remote.url} does not have all of this run: {why}; all of it lies in {place(run.path)} on this machine: "
+        f"`tune-cnn resume {hold.remote.url}`, called here, sends it"
     )
 
 
@@ -210,7 +240,7 @@ def _is_ours(run: RunFolder, name: str) -> bool:
     """Whether an object is a copy of a file of this machine; trials that ran elsewhere are not here."""
     parts = name.split("/")
     if parts[0] not in {"trials", "finals"} or len(parts) < 3:
-        return True
+        return parts == [f"{BEST}{POINTER}"]
     return TrialFolder(run.path / parts[0] / parts[1]).log.exists()
 
 

@@ -13,7 +13,8 @@ from tune_cnn.errors import StorageError
 from tune_cnn.files import point_to, sync_all
 from tune_cnn.results.best_model import BEST, STATE
 from tune_cnn.results.records import TrialFolder
-from tune_cnn.storage.mirror import DRIVER, POINTER
+from tune_cnn.storage.claim import DRIVERS
+from tune_cnn.storage.mirror import POINTER
 from tune_cnn.storage.names import check_names
 from tune_cnn.storage.remote import Remote, RemoteFile, side_by_side
 
@@ -91,8 +92,9 @@ def _epoch(state: bytes | None) -> int:
 
 def _pull_into(part: Path, remote: Remote, wanted: Wanted) -> list[RemoteFile]:
     files = remote.files()
-    names = [file.name for file in files if wanted(file.name) and file.name != DRIVER]
-    names = [name for name in names if not name.startswith(f"{BEST}/")]  # the same model once more, for people
+    names = [file.name for file in files if wanted(file.name)]
+    # best/ is the same model once more, for people.
+    names = [name for name in names if not name.startswith((DRIVERS, f"{BEST}/"))]
     check_names(remote.url, names)
     for parent in {(part / name).parent for name in names}:
         parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from tune_cnn.errors import StorageError
+from tune_cnn.errors import RunFolderError, StorageError
 from tune_cnn.storage.mirror import Mirror
 
 SECONDS_BETWEEN = 5.0
@@ -30,7 +30,7 @@ class Pusher:
 
         Args:
             mirror: what sends.
-            beat: called after every round that went well.
+            beat: called before every round; may raise RunFolderError, and nothing is sent any more.
             say: told in a line when the storage is lost, and when it is back.
             seconds_between: of two rounds.
         """
@@ -40,7 +40,7 @@ class Pusher:
         self._lost = ""
         """Why the last round failed; empty while all is well."""
         self.broken: Exception | None = None
-        """What ended the thread before its time: an error of the program, not of the storage."""
+        """What ended the thread before its time: the run is another driver's, or an error of the program."""
         self._thread = threading.Thread(target=self._run, name="storage", daemon=True)
 
     def start(self) -> None:
@@ -60,6 +60,9 @@ class Pusher:
 
         Returns:
             Why not all has arrived, in a line; empty if it has.
+
+        Raises:
+            RunFolderError: the run is another driver's by now.
         """
         until = time.monotonic() + seconds
         self._closing.set()
@@ -70,9 +73,11 @@ class Pusher:
             return f"the last files were still on their way after {seconds:.0f} seconds"
         if self.broken is not None:
             raise self.broken
-        last = _Last(self._mirror, self._asked, until)
+        last = _Last(self._mirror, self._asked, self._beat, until)
         last.start()
         last.join(max(0.1, until - time.monotonic()) if hurried else None)
+        if last.broken is not None:
+            raise last.broken
         return f"the last files were still on their way after {seconds:.0f} seconds" if last.is_alive() else last.why
 
     def _run(self) -> None:
@@ -80,6 +85,8 @@ class Pusher:
         try:
             while not self._closing.wait(wait):
                 wait = self._round(wait)
+        except RunFolderError as error:
+            self.broken = error
         except Exception as error:  # told where the search ends
             self.broken = error
             raise
@@ -87,9 +94,9 @@ class Pusher:
     def _round(self, waited: float) -> float:
         """Send once, and say for how many seconds to wait until the next time."""
         try:
+            self._beat()  # first: after a long silence the run may be another driver's
             _change(self._mirror, self._asked)
             self._mirror.send()
-            self._beat()
         except _FAILURES as error:
             if not self._lost:
                 self._say(
@@ -107,17 +114,24 @@ class Pusher:
 class _Last(threading.Thread):
     """The last round, again and again until all has arrived or the time is over."""
 
-    def __init__(self, mirror: Mirror, asked: deque[Callable[[Mirror], None]], until: float) -> None:
+    def __init__(
+        self, mirror: Mirror, asked: deque[Callable[[Mirror], None]], beat: Callable[[], None], until: float
+    ) -> None:
         super().__init__(name="storage, the last round", daemon=True)
-        self._mirror, self._asked, self._until = mirror, asked, until
+        self._mirror, self._asked, self._beat, self._until = mirror, asked, beat, until
         self.why = "nothing was sent"
+        self.broken: RunFolderError | None = None
 
     def run(self) -> None:
         wait = _SHORTEST_WAIT_SECONDS
         while True:
             try:
+                self._beat()
                 _change(self._mirror, self._asked)
                 self._mirror.send(last=True)
+            except RunFolderError as error:
+                self.broken = error
+                return
             except _FAILURES as error:
                 self.why = _first_line(error)
                 if time.monotonic() + wait > self._until:

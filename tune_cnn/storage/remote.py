@@ -141,6 +141,25 @@ class Remote:
         with self._told("written", name):
             self._files.pipe_file(self._path(name), data)
 
+    def create(self, name: str, data: bytes) -> bool:
+        """Write an object where there is none; False if there is another.
+
+        Of several that do so at once one is told True, if the storage honours the condition; where it does not, several
+        may be, and the last one's content stays.
+
+        Raises:
+            StorageError: it cannot be written or read.
+        """
+        try:
+            with self._told("written", name):
+                self._files.pipe_file(self._path(name), data, mode="create")
+        except StorageError as error:
+            if getattr(error.__cause__, "errno", None) == errno.ENOSYS:  # it says that it knows no such condition
+                self.write(name, data)
+            elif not self._is_there(name):
+                raise
+        return self.read(name) == data
+
     def delete(self, name: str) -> None:
         """Delete an object; one that is gone already is fine.
 
@@ -160,6 +179,13 @@ class Remote:
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
+
+    def _is_there(self, name: str) -> bool:
+        """Whether there is an object; no where that cannot be found out."""
+        try:
+            return self.read(name) is not None
+        except StorageError:
+            return False
 
     def _list_one(self) -> None:
         with self._told("reached"):
