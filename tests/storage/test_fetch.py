@@ -2,10 +2,11 @@
 
 import multiprocessing
 import shutil
-from importlib.util import find_spec
+import sys
 from pathlib import Path
 
 import pytest
+from fsspec.registry import _registry
 from moto.s3.models import s3_backends
 
 from tests.conftest import trial_config
@@ -17,6 +18,7 @@ from tune_cnn.data.dataset import open_data
 from tune_cnn.data.fetch import KIND, local_copy
 from tune_cnn.data.resident import open_resident
 from tune_cnn.errors import DataError, InputError, StorageError
+from tune_cnn.storage import remote
 
 
 def one_image_each(shapes: Path, folder: Path) -> Path:
@@ -192,8 +194,12 @@ def test_an_address_without_images_is_one_clear_line(
     assert len(refused.value.faults) == 1
 
 
-@pytest.mark.skipif(find_spec("gcsfs") is not None, reason="it is installed")
-def test_a_missing_package_is_named_with_the_extra_that_brings_it(own_cache: Cache) -> None:
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(
+    own_cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    monkeypatch.delitem(_registry, "gs", raising=False)
+    remote._filesystem.cache_clear()
     with pytest.raises(StorageError, match=r"^gs://: needs the package gcsfs, .* pip install 'tune-cnn\[gs\]'$"):
         local_copy("gs://bucket/photos", own_cache)
 
