@@ -12,8 +12,11 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 DOORS = {
     # worker.py: the other end of the runner; cluster_check.py: Ray's schema of the files of `ray up`; knock.py: who
-    # answers at an address, before it is joined.
-    "ray": {"search/runner.py", "search/worker.py", "search/cluster_check.py", "search/knock.py"},
+    # answers at an address, before it is joined; every_machine.py: what each machine has, before the first trial.
+    "ray": {
+        *("search/runner.py", "search/worker.py", "search/cluster_check.py", "search/knock.py"),
+        "search/every_machine.py",
+    },
     "jsonschema": {"search/cluster_check.py"},
     "optuna": {"search/study.py", "search/study_file.py", "search/study_copy.py", "search/sampler.py"},
     "sqlalchemy": {"search/study.py", "search/study_file.py"},

@@ -15,6 +15,7 @@ from tune_cnn.progress import Patience
 from tune_cnn.results.records import EpochRecord, RunFolder, TrialFacts
 from tune_cnn.search import runner
 from tune_cnn.search.jobs import Job
+from tune_cnn.search.preflight import Standard
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
 from tune_cnn.space.schema import Space
@@ -53,6 +54,7 @@ def run_search(
     work: StubTrial,
     *overrides: str,
     meanwhile: Callable[[Watched], None] | None = None,
+    standard: Standard | None = None,
 ) -> Watched:
     space = made_space(folder, overrides=(*SEARCH, *overrides))
     session = Watched.open(space, RunFolder(folder / "run"))
@@ -61,7 +63,14 @@ def run_search(
         offered = runner.slots(space.search.per_trial, None, lambda: 1.0)
         cache = Cache(folder / "cache")
         runner.run_jobs(
-            session, offered, metric="val_accuracy", cache=cache, scratch=scratch, patience=PATIENT, work=work
+            session,
+            offered,
+            metric="val_accuracy",
+            cache=cache,
+            scratch=scratch,
+            patience=PATIENT,
+            work=work,
+            standard=standard,
         )
     session.write_tables()
     return session

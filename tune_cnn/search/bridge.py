@@ -72,15 +72,24 @@ class Elsewhere(Protocol):
 class Bridge:
     """Hands jobs out and takes messages in; `broken` is what ended the search, if anything did."""
 
-    def __init__(self, session: Session, slots: Callable[[], int], elsewhere: Elsewhere | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        slots: Callable[[], int],
+        elsewhere: Elsewhere | None = None,
+        *,
+        shunned: set[str] | None = None,
+    ) -> None:
         """Begin to hand out jobs.
 
         Args:
             session: whose jobs.
             slots: says how many jobs can run at a time just now. The session is told when that changes.
             elsewhere: told of jobs whose folder cannot be seen from here.
+            shunned: where the ids of machines are kept that no job may run on, as they differ from the driver's.
         """
         self.broken: Exception | None = None
+        self._shunned = set() if shunned is None else shunned
         self._session, self._slots, self._elsewhere = session, slots, elsewhere
         self._told_slots = slots()
         self._jobs: dict[str, Job] = {}
@@ -145,6 +154,9 @@ class Bridge:
                 self.broken = StoreError(f"trial {job.number} could not go on: {reason}; see to the disk, then go on")
             case Failure(reason, "data"):
                 self.broken = ChangedDataError(reason.removeprefix(f"{ChangedDataError.__name__}: "))
+            case Failure(reason, "machine", machine):
+                with self._kept():
+                    self._shun(job, reason, machine)
             case _:
                 with self._kept():
                     self._end(job, failure)
@@ -160,6 +172,12 @@ class Bridge:
             return
         self._session.on_retry(job.number, again)
         self._interrupted.append(replace(job, note=again))
+
+    def _shun(self, job: Job, reason: str, machine: str) -> None:
+        """Let no more jobs run on a machine; the one that was not begun there is none the worse for it."""
+        self._shunned.add(machine)
+        self._session.on_retry(job.number, f"was not begun on {reason}; that machine is given no more trials")
+        self._interrupted.append(job)
 
     def _close(self, job: Job, failure: str | None) -> None:
         if self._elsewhere:

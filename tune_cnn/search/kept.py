@@ -73,6 +73,19 @@ def brought(run: str | Path, say: Say) -> Path:
     return folder
 
 
+def check_apart(run: str | None, data_root: str | Path) -> None:
+    """Make sure that neither of two addresses lies in the other: images would change, or be taken for the run's.
+
+    Raises:
+        RunFolderError: one does.
+    """
+    if run is None or not is_url(data_root):
+        return
+    first, second = (f"{str(address).rstrip('/')}/" for address in (run, data_root))
+    if first.startswith(second) or second.startswith(first):
+        raise RunFolderError(f"{run}: must not share a place with the images, {data_root}; write another --out")
+
+
 def _holds_run(remote: Remote) -> bool:
     """Whether there is a run; False if there is nothing.
 

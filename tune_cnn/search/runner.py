@@ -9,7 +9,7 @@ import logging
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -25,7 +25,6 @@ from ray.exceptions import AuthenticationError
 from ray.tune.callback import Callback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
@@ -36,6 +35,7 @@ from tune_cnn.results.failures import Failure, failure_of
 from tune_cnn.search.auth_token import keep_private, make_token
 from tune_cnn.search.bridge import DIED, Bridge, Elsewhere, Session
 from tune_cnn.search.knock import knock
+from tune_cnn.search.preflight import Standard
 from tune_cnn.search.retries import MEMORY_RAN_OUT
 from tune_cnn.search.slots import LiveSlots, Machine, Slots, share_out
 from tune_cnn.search.worker import MESSAGE, Handed, Work, run_job, train
@@ -44,7 +44,8 @@ from tune_cnn.storage.place import Share
 
 # Tune's own limit stands still while machines come and go, so it gets one that is never reached; ours lives.
 _NO_LIMIT = 1_000_000
-_SECONDS_TO_LOOK = 60
+_NODE_ID = "ray.io/node-id"
+"""The label that Ray itself gives to each machine."""
 
 
 @contextmanager
@@ -135,43 +136,16 @@ def slots(per_trial: PerTrial, concurrent: int | None, gpu_share: Callable[[], f
     return offered.fitted(_machines(), may_come=may_come)
 
 
-def on_other_machines(
-    task: Callable[..., dict[str, Any]], argument: Mapping[str, Any]
-) -> dict[str, dict[str, Any] | str]:
-    """Run a function once on each other machine of the cluster that runs trials.
-
-    Args:
-        task: of the package, so that the machine's own version of it runs; takes and gives plain data.
-        argument: handed to it.
-
-    Returns:
-        What it gave, by the machine's name and address; or in words why it gave nothing. Empty without other machines.
-    """
-    own = ray.get_runtime_context().get_node_id()
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] != own and node["Resources"].get("CPU")]
-    remote = ray.remote(num_cpus=0, max_retries=0)(task)
-    asked = {
-        f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})": remote.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(dict(argument))
-        for node in nodes
-    }
-    return {name: _answer(answer) for name, answer in asked.items()}
+def _machines(shunned: Collection[str] = ()) -> list[Machine]:
+    """Give the machines of the cluster that are alive, without the shunned ones."""
+    return [_machine(node["Resources"]) for node in ray.nodes() if node["Alive"] and node["NodeID"] not in shunned]
 
 
-def _answer(answer: Any) -> dict[str, Any] | str:
-    try:
-        found: dict[str, Any] = ray.get(answer, timeout=_SECONDS_TO_LOOK)
-    except ray.exceptions.GetTimeoutError:
-        return f"gave no answer within {_SECONDS_TO_LOOK} seconds; see to it, or take it out of the cluster"
-    except ray.exceptions.RayError as error:
-        return f"cannot run tune-cnn ({failure_of(error).reason}); install the same version as on the driver's machine"
-    return found
-
-
-def _machines() -> list[Machine]:
-    """Give the machines of the cluster that are alive."""
-    return [_machine(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+def _request(offered: Slots, not_on: Sequence[str]) -> tune.PlacementGroupFactory:
+    """Ask for what a trial is given, on any machine but some."""
+    bundle = {"CPU": offered.per_trial_cpus, "GPU": offered.per_trial_gpus}
+    others = {"bundle_label_selector": [{_NODE_ID: f"!in({','.join(not_on)})"}]} if not_on else {}
+    return tune.PlacementGroupFactory([bundle], **others)
 
 
 def _may_come() -> Machine:
@@ -236,6 +210,7 @@ def run_jobs(
     work: Work | None = None,
     share: Share | None = None,
     elsewhere: Elsewhere | None = None,
+    standard: Standard | None = None,
 ) -> None:
     """Run proposed trials until there are no more.
 
@@ -250,6 +225,7 @@ def run_jobs(
         work: what is done with a job; None trains it.
         share: how the run is shared by a storage; None if all machines see its folder.
         elsewhere: told of trials that run where their folder cannot be seen from here.
+        standard: what a machine that joins later is held against before trials run on it; None where there is none.
 
     Raises:
         SearchError: Ray could not go on.
@@ -258,18 +234,27 @@ def run_jobs(
     """
     trainable = tune.with_resources(
         tune.with_parameters(
-            run_job, metric=metric, cache=cache, handed=handed or {}, patience=patience, work=work or train, share=share
+            run_job,
+            metric=metric,
+            cache=cache,
+            handed=handed or {},
+            patience=patience,
+            work=work or train,
+            share=share,
+            standard=standard,
         ),
-        {"CPU": offered.per_trial_cpus, "GPU": offered.per_trial_gpus},
+        lambda config: _request(offered, config["not_on"]),
     )
     name = f"tune-cnn-{scratch.name}-{type(session).__name__}"  # Ray keeps trainables of all searches by their names
     tune.register_trainable(name, trainable)
-    bridge = Bridge(session, LiveSlots(offered, _machines, may_come=_may_come()), elsewhere)
+    shunned: set[str] = set()
+    slots_now = LiveSlots(offered, lambda: _machines(shunned), may_come=_may_come())
+    bridge = Bridge(session, slots_now, elsewhere, shunned=shunned)
     judge = _Judge(bridge)
     tuner = tune.Tuner(
         name,
         tune_config=tune.TuneConfig(
-            search_alg=_Proposals(bridge, judge),
+            search_alg=_Proposals(bridge, judge, shunned),
             scheduler=judge,
             num_samples=-1,
             max_concurrent_trials=_NO_LIMIT,
@@ -318,9 +303,9 @@ class _StaysInDriver:
 class _Proposals(_StaysInDriver, Searcher):  # type: ignore[misc]
     """Ray's way of asking for the next configuration."""
 
-    def __init__(self, bridge: Bridge, judge: "_Judge") -> None:
+    def __init__(self, bridge: Bridge, judge: "_Judge", shunned: Collection[str]) -> None:
         super().__init__()
-        self._bridge, self._judge = bridge, judge
+        self._bridge, self._judge, self._shunned = bridge, judge, shunned
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Give a job, or None if there is none just now. Asked many times a second until we say that it is over."""
@@ -335,6 +320,7 @@ class _Proposals(_StaysInDriver, Searcher):  # type: ignore[misc]
             "folder": str(job.folder),
             "expected_data": job.expected_data,
             "note": job.note,
+            "not_on": sorted(self._shunned),
         }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
