@@ -68,7 +68,7 @@ def test_a_run_at_google_comes_back_as_it_was_sent(bucket: str, tmp_path: Path) 
 def test_a_run_at_google_is_taken_by_one_driver_after_the_other(bucket: str, tmp_path: Path) -> None:
     there = Remote(f"{bucket}/runs/made")
     for name in ("here", "there"):
-        mark(tmp_path / name)
+        mark(tmp_path / name, there.url)
     hold = Hold.take(there, tmp_path / "here")
     with pytest.raises(RunFolderError, match="was at work on it"):
         Hold.take(there, tmp_path / "there")

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Barrier
@@ -15,7 +16,7 @@ from tests.storage.conftest import S3
 from tune_cnn.errors import RunFolderError, StorageError, StoreError
 from tune_cnn.results.records import RunFolder
 from tune_cnn.search.compare import compare_runs
-from tune_cnn.search.kept import brought, kept_in_storage, tables_of, working_folder
+from tune_cnn.search.kept import brought, check_apart, kept_in_storage, tables_of, working_folder
 from tune_cnn.storage.claim import DRIVERS, Hold, mark, read_claim
 from tune_cnn.storage.remote import Remote
 
@@ -162,7 +163,7 @@ def test_two_machines_do_not_work_on_one_run_at_once(
 def test_of_drivers_that_begin_at_the_same_moment_one_gets_the_run(url: str, tmp_path: Path) -> None:
     folders = [tmp_path / name for name in "abcdefgh"]
     for folder in folders:
-        mark(folder)
+        mark(folder, url)
     start = Barrier(len(folders))
 
     def begin(folder: Path) -> str:
@@ -190,7 +191,7 @@ class Careless(Remote):
 def test_where_a_storage_lets_two_drivers_begin_the_first_one_ends_at_its_next_sign(url: str, tmp_path: Path) -> None:
     holds = []
     for name in ("first", "second"):
-        mark(tmp_path / name)
+        mark(tmp_path / name, url)
         with pytest.MonkeyPatch.context() as patched:  # as if neither had looked after the other's write
             patched.setattr("tune_cnn.storage.claim.read_claim", lambda _remote: None)
             holds.append(Hold.take(Careless(url), tmp_path / name))
@@ -273,6 +274,22 @@ def test_what_lies_in_a_storage_is_never_taken_for_a_run(s3: S3, url: str, here:
     ):
         brought(url, print)
     assert [file.name for file in Remote(url).files()] == ["train/cat/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("run", "data", "apart"),
+    [
+        pytest.param("s3://b/photos", "s3://b/photos", False, id="one-place"),
+        pytest.param("s3://b/photos/runs/x", "s3://b/photos/", False, id="results-among-images"),
+        pytest.param("s3://b/x", "s3://b/x/photos", False, id="images-among-results"),
+        pytest.param("s3://b/photos-runs/x", "s3://b/photos", True, id="names-that-begin-alike"),
+        pytest.param("s3://b/photos", "/data/photos", True, id="images-on-a-disk"),
+        pytest.param(None, "s3://b/photos", True, id="results-on-a-disk"),
+    ],
+)
+def test_images_and_results_do_not_share_a_place(run: str | None, data: str, apart: bool) -> None:
+    with nullcontext() if apart else pytest.raises(RunFolderError, match="must not share a place with the images"):
+        check_apart(run, data)
 
 
 def test_what_people_put_beside_a_run_stays(

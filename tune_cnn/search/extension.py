@@ -20,6 +20,7 @@ from tune_cnn.search.open_space import OpenedSpace, open_space
 from tune_cnn.search.run_facts import RunFacts, write_facts
 from tune_cnn.space.placing import place_in
 from tune_cnn.space.schema import Drawn, Space, read_space
+from tune_cnn.storage.claim import name_of
 from tune_cnn.yaml_files import load_model, read_yaml, write_yaml
 
 
@@ -49,9 +50,9 @@ def open_extended(
     _check_comparable(before, opened.space)
     if opened.space.digest() == before.digest() and trials <= before.search.trials:
         raise InputError(
-            f"--trials {trials}: {run.path} asks for {before.search.trials} trials already, and --trials says how many "
-            f"it has in the end; write --trials {before.search.trials + 1} or more, or go on with what is left of "
-            f"them: tune-cnn resume {shlex.quote(place(run.path))}"
+            f"--trials {trials}: {name_of(run.path)} asks for {before.search.trials} trials already, and --trials says "
+            f"how many it has in the end; write --trials {before.search.trials + 1} or more, or go on with what is left "
+            f"of them: tune-cnn resume {shlex.quote(name_of(run.path))}"
         )
     return opened
 
@@ -90,8 +91,8 @@ def prepare_extension(run: RunFolder, before: RunFacts, space: Space) -> list[bo
         held = copy_study(run.study, aside.study, space, finder.place)
         if space.search.trials <= len(held):
             raise InputError(
-                f"--trials {space.search.trials}: {run.path} has {len(held)} trials already, and --trials says how "
-                f"many it has in the end; write --trials {len(held) + 1} or more"
+                f"--trials {space.search.trials}: {name_of(run.path)} has {len(held)} trials already, and --trials says "
+                f"how many it has in the end; write --trials {len(held) + 1} or more"
             )
         write_yaml(aside.earlier_space(_spaces_before(run) + 1), read_yaml(run.space).tree, durable=False)
         write_yaml(aside.space, space.canonical(), durable=False)

@@ -68,7 +68,7 @@ def brought(run: str | Path, say: Say) -> Path:
         folder.rename(aside)
         say(f"{place(folder)}: the search has gone on elsewhere since; put aside as {aside.name}")
     files = pull(remote, folder)
-    mark(folder, after=claim)
+    mark(folder, remote.url, after=claim)
     say(f"{remote.url}: {len(files)} files fetched into {place(folder)}")
     return folder
 
@@ -212,7 +212,7 @@ def kept_in_storage(
     remote = Remote(url)
     run.path.mkdir(parents=True, exist_ok=True)
     sweep(run.path)
-    mark(run.path)
+    mark(run.path, remote.url)
     hold = Hold.take(remote, run.path)
     mirror = Mirror(run.path, remote)
     mirror.adopt([file for file in remote.files() if _is_ours(run, file.name)])

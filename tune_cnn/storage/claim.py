@@ -23,6 +23,7 @@ from uuid import uuid4
 
 from tune_cnn.errors import RunFolderError
 from tune_cnn.files import write_whole
+from tune_cnn.results.display import place
 from tune_cnn.storage.remote import Remote
 
 DRIVERS = "drivers/"
@@ -160,11 +161,22 @@ def is_newest(folder: Path, claim: Claim) -> bool:
     return bool(claim.mark) and (told.get("mark") == claim.mark or told.get("after") == [claim.mark, claim.seconds])
 
 
-def mark(folder: Path, *, after: Claim | None = None) -> None:
-    """Give a folder a mark of its own, unless it has one; `after` is what the storage said when it was fetched."""
+def mark(folder: Path, url: str, *, after: Claim | None = None) -> None:
+    """Give a folder a mark of its own, unless it has one.
+
+    Args:
+        folder: in which a run is worked on.
+        url: of the run.
+        after: what the storage said when the folder was fetched; None if it was not.
+    """
     if not _read_mark(folder):
         heard = [after.mark, after.seconds] if after else None
-        write_whole(folder / _MARK, json.dumps({"mark": uuid4().hex, "after": heard}))
+        write_whole(folder / _MARK, json.dumps({"mark": uuid4().hex, "after": heard, "url": url}))
+
+
+def name_of(folder: Path) -> str:
+    """Give what people write for a run: its address in a storage, or its folder."""
+    return str(_read_mark(folder).get("url") or place(folder))
 
 
 def _name(claim: Claim) -> str:
