@@ -10,10 +10,12 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+from moto.s3.models import s3_backends
 
 from tests.search.driving import drive, go_on, made_space, open_session, start
 from tests.storage.conftest import S3
 from tune_cnn.errors import RunFolderError, StorageError, StoreError
+from tune_cnn.files import write_whole
 from tune_cnn.results.records import RunFolder
 from tune_cnn.search.compare import compare_runs
 from tune_cnn.search.kept import brought, check_apart, kept_in_storage, tables_of, working_folder
@@ -339,3 +341,26 @@ def test_a_run_on_another_machine_comes_home_with_its_weights_if_it_is_among_the
     assert [run.trial(number).log.is_file() for number in (0, 1)] == [True, True]
     weights = {key.split("/")[1] for key in s3.keys(bucket, "runs/made/") if "/last/" in key}
     assert not weights
+
+
+def test_a_trial_that_could_not_come_home_does_so_with_the_next_driver(
+    s3: S3, url: str, bucket: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune_cnn.search.kept._WAITS_SECONDS", ())
+    said: list[str] = []
+    run = RunFolder(brought(url, said.append))
+    folder = run.trial(0)
+    with kept_in_storage(run, url, said.append, seconds_between=30) as kept:
+        assert kept is not None
+        write_whole(run.study, b"")
+        kept.on_away(folder.path, "phase: train\n")
+        Remote(f"{url}/trials/0000").write("trial.log", b"a word")
+        s3.stop()
+        kept.bring_home(folder.path, with_weights=True)
+        s3.start()
+    assert not folder.log.exists()
+    assert any("trials/0000: could not be fetched; the next `tune-cnn resume` does it" in text for text in said)
+    s3_backends["123456789012"]["aws"].put_object(bucket, "runs/made/trials/../trial.log", b"of a stranger")
+    with kept_in_storage(run, url, said.append):
+        assert folder.log.read_text() == "a word"
+    assert not (run.path / "trial.log").exists()

@@ -180,7 +180,7 @@ def test_a_run_in_a_storage_is_extended_from_another_machine_by_a_changed_space(
     assert f"{url} asks for 3 trials already" in again.stderr
     shown = machine.run("leaderboard", url, "--json")
     assert len(json.loads(shown.stdout)) == 3
-    assert {"space-1.yaml", "trials/0002/config.yaml"} <= s3_server.keys(bucket, f"{prefix}-extended/")
+    assert {"space.1.yaml", "trials/0002/config.yaml"} <= s3_server.keys(bucket, f"{prefix}-extended/")
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,8 @@ def open_extended(
     if opened.space.digest() == before.digest() and trials <= before.search.trials:
         raise InputError(
             f"--trials {trials}: {name_of(run.path)} asks for {before.search.trials} trials already, and --trials says "
-            f"how many it has in the end; write --trials {before.search.trials + 1} or more, or go on with what is left "
-            f"of them: tune-cnn resume {shlex.quote(name_of(run.path))}"
+            f"how many it has in the end; write --trials {before.search.trials + 1} or more, or go on with what is "
+            f"left of them: tune-cnn resume {shlex.quote(name_of(run.path))}"
         )
     return opened
 
@@ -91,8 +91,8 @@ def prepare_extension(run: RunFolder, before: RunFacts, space: Space) -> list[bo
         held = copy_study(run.study, aside.study, space, finder.place)
         if space.search.trials <= len(held):
             raise InputError(
-                f"--trials {space.search.trials}: {name_of(run.path)} has {len(held)} trials already, and --trials says "
-                f"how many it has in the end; write --trials {len(held) + 1} or more"
+                f"--trials {space.search.trials}: {name_of(run.path)} has {len(held)} trials already, and --trials "
+                f"says how many it has in the end; write --trials {len(held) + 1} or more"
             )
         write_yaml(aside.earlier_space(_spaces_before(run) + 1), read_yaml(run.space).tree, durable=False)
         write_yaml(aside.space, space.canonical(), durable=False)

@@ -1,6 +1,8 @@
 """A run that is kept in a storage: worked on in a folder of this machine, from where all of it goes there."""
 
-from collections.abc import Callable, Iterator
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,9 @@ from tune_cnn.storage.remote import Remote, RemoteFile
 from tune_cnn.urls import is_url, url_fault
 
 Say = Callable[[str], None]
+_TRIAL = re.compile(r"((?:trials|finals)/[\w-]+)/")
+_WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0)
+"""Between the attempts to fetch a trial that has ended elsewhere: the driver does nothing else meanwhile."""
 _LAST_SECONDS = 30.0
 _LAST_SECONDS_INTERRUPTED = 3.0
 """Who interrupts a search is promised its end within ten seconds."""
@@ -154,9 +159,9 @@ class Kept:
             return
         remote = self.share.remote(folder)
         try:
-            files = pull(remote, folder, everything if with_weights else _is_no_weights)
+            files = _patiently(lambda: pull(remote, folder, everything if with_weights else _is_no_weights))
         except StorageError as error:
-            self._say(f"{remote.url}: could not be fetched, so that its weights stay there alone ({error})")
+            self._say(f"{remote.url}: could not be fetched; the next `tune-cnn resume` does it ({error})")
             return
         self._away.discard(folder)
         name = self._name(folder)
@@ -215,7 +220,9 @@ def kept_in_storage(
     mark(run.path, remote.url)
     hold = Hold.take(remote, run.path)
     mirror = Mirror(run.path, remote)
-    mirror.adopt([file for file in remote.files() if _is_ours(run, file.name)])
+    files = remote.files()
+    _bring_missing_trials(run, remote, files)
+    mirror.adopt([file for file in files if _is_ours(run, file.name)])
     pusher = Pusher(mirror, beat=hold, say=say, seconds_between=seconds_between)
     pusher.start()
     seconds, over = _LAST_SECONDS, False
@@ -247,6 +254,24 @@ def _finish(run: RunFolder, hold: Hold, pusher: Pusher, seconds: float) -> str:
         f"{hold.remote.url} does not have all of this run: {why}; all of it lies in {place(run.path)} on this machine: "
         f"`tune-cnn resume {hold.remote.url}`, called here, sends it"
     )
+
+
+def _patiently(fetch: Callable[[], list[RemoteFile]]) -> list[RemoteFile]:
+    """Fetch, and try again for a while if the storage is lost."""
+    for seconds in _WAITS_SECONDS:
+        try:
+            return fetch()
+        except StorageError:
+            time.sleep(seconds)
+    return fetch()
+
+
+def _bring_missing_trials(run: RunFolder, remote: Remote, files: Iterable[RemoteFile]) -> None:
+    """Fetch the trials of other machines that an earlier driver did not come to fetch."""
+    there = {found[1] for file in files if (found := _TRIAL.match(file.name))}
+    for name in sorted(there):
+        if not TrialFolder(run.path / name).log.exists():
+            pull(remote.below(name), run.path / name)
 
 
 def _is_ours(run: RunFolder, name: str) -> bool:
