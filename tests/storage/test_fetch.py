@@ -12,6 +12,7 @@ from moto.s3.models import s3_backends
 from tests.conftest import trial_config
 from tests.storage.conftest import S3
 from tests.storage.fetching import inode_of
+from tune_cnn import progress
 from tune_cnn.data import fetch
 from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import open_data
@@ -19,6 +20,7 @@ from tune_cnn.data.fetch import KIND, local_copy
 from tune_cnn.data.resident import open_resident
 from tune_cnn.errors import DataError, InputError, StorageError
 from tune_cnn.storage import remote
+from tune_cnn.storage.remote import Remote
 
 
 def one_image_each(shapes: Path, folder: Path) -> Path:
@@ -145,6 +147,23 @@ def test_a_machine_without_the_images_waits_for_the_storage(
     s3.stop()
     assert local_copy(url, own_cache, patient=True).is_dir()
     assert waited == [1]
+
+
+def test_a_trial_that_waits_for_many_images_does_not_hang(url: str, own_cache: Cache) -> None:
+    silent: list[float] = []
+
+    class TakesLong(Remote):
+        def get(self, name: str, to: Path) -> None:
+            silent.append(progress.silent_seconds())
+            super().get(name, to)
+            progress._signs.last -= 1000.0
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(fetch, "Remote", TakesLong)
+        patched.setattr(remote, "_AT_ONCE", 1)
+        local_copy(url, own_cache, patient=True)
+    assert len(silent) > 1
+    assert max(silent) < 500.0
 
 
 def test_images_too_many_for_the_cache_are_refused_with_the_figures(url: str, tmp_path: Path) -> None:
