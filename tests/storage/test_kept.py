@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 
 import pytest
 from moto.s3.models import s3_backends
@@ -20,6 +20,7 @@ from tune_cnn.results.records import RunFolder
 from tune_cnn.search.compare import compare_runs
 from tune_cnn.search.kept import brought, check_apart, kept_in_storage, tables_of, working_folder
 from tune_cnn.storage.claim import DRIVERS, Hold, mark, read_claim
+from tune_cnn.storage.mirror import Mirror
 from tune_cnn.storage.remote import Remote
 
 SPACE = ("search.asha=null", "training.epochs=2", "search.trials=3")
@@ -227,6 +228,31 @@ def test_a_driver_that_was_taken_for_dead_ends_and_sends_nothing_more(
         work()
     assert "late.csv" not in {file.name for file in Remote(url).files()}
     assert not said
+
+
+def test_a_driver_says_that_it_is_at_work_while_much_is_sent(
+    url: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune_cnn.storage.claim.SECONDS_BETWEEN_SIGNS", 0.0)
+    monkeypatch.setattr("tune_cnn.storage.pusher._SECONDS_BETWEEN_BEATS", 0.05)
+    run, sent = RunFolder(brought(url, print)), Event()
+
+    def send(_mirror: Mirror, *, last: bool = False) -> None:
+        sent.wait(60)
+
+    def signs() -> float:
+        claim = read_claim(Remote(url))
+        return claim.seconds if claim else 0.0
+
+    monkeypatch.setattr(Mirror, "send", send)
+    with kept_in_storage(run, url, print):
+        for _ in range(2):
+            before = signs()
+            until(lambda before=before: signs() > before)  # type: ignore[misc]
+        sent.set()
+    claim = read_claim(Remote(url))
+    assert claim is not None
+    assert not claim.at_work
 
 
 def test_a_driver_that_died_without_a_word_is_replaced(

@@ -12,12 +12,14 @@ storage has heard of last, or one that the search has gone on without.
 """
 
 import json
+import math
 import os
 import re
 import socket
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from uuid import uuid4
 
@@ -94,11 +96,12 @@ def check_free(remote: Remote, claim: Claim) -> None:
 
 @dataclass
 class Hold:
-    """The hold of this process on a run; it says from time to time that it is at work."""
+    """The hold of this process on a run; it says from time to time that it is at work. For several threads."""
 
     remote: Remote
     claim: Claim
     _due: float = field(default=0.0, init=False)
+    _lock: Lock = field(default_factory=Lock, init=False)
 
     @classmethod
     def take(cls, remote: Remote, folder: Path) -> "Hold":
@@ -134,20 +137,25 @@ class Hold:
             StorageError: the storage cannot be read or written.
             RunFolderError: another process has taken the run meanwhile; nothing may be sent there any more.
         """
-        if time.monotonic() >= self._due:
-            self._say(at_work=True)
-            self._due = time.monotonic() + SECONDS_BETWEEN_SIGNS
+        with self._lock:
+            if time.monotonic() >= self._due:
+                self._say(at_work=True)
+                self._due = time.monotonic() + SECONDS_BETWEEN_SIGNS
 
     def end(self) -> None:
-        """Say that this process is through.
+        """Say that this process is through, and nothing after that.
 
         Raises: as calling it does.
         """
-        self._say(at_work=False)
+        with self._lock:
+            self._due = math.inf
+            self._say(at_work=False)
 
     def _say(self, *, at_work: bool) -> None:
-        newest = read_claim(self.remote)
-        if newest is not None and (newest.number, newest.process) != (self.claim.number, self.claim.process):
+        newest, mine = read_claim(self.remote), self.claim
+        if newest and (
+            newest.number > mine.number or (newest.number == mine.number and newest.process != mine.process)
+        ):
             raise RunFolderError(
                 f"{self.remote.url}: {newest.text} has taken this run over, as nothing was heard of this one for a "
                 "while, or both began at the same moment; nothing more is sent there from here"

@@ -5,11 +5,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from tune_cnn.errors import RunFolderError, StorageError
 from tune_cnn.storage.mirror import Mirror
 
 SECONDS_BETWEEN = 5.0
+_SECONDS_BETWEEN_BEATS = 5.0
 _LONGEST_WAIT_SECONDS = 60.0
 _SHORTEST_WAIT_SECONDS = 1.0
 _FAILURES = (StorageError, OSError, sqlite3.Error)
@@ -30,7 +32,8 @@ class Pusher:
 
         Args:
             mirror: what sends.
-            beat: called before every round; may raise RunFolderError, and nothing is sent any more.
+            beat: called before every round, and every few seconds besides, as a round may take long; may raise
+                RunFolderError, and nothing is sent any more.
             say: told in a line when the storage is lost, and when it is back.
             seconds_between: of two rounds.
         """
@@ -42,10 +45,13 @@ class Pusher:
         self.broken: Exception | None = None
         """What ended the thread before its time: the run is another driver's, or an error of the program."""
         self._thread = threading.Thread(target=self._run, name="storage", daemon=True)
+        self._over = threading.Event()
+        self._heart = threading.Thread(target=self._beat_on, name="storage, signs of life", daemon=True)
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
+        self._heart.start()
 
     def ask(self, change: Callable[[Mirror], None]) -> None:
         """Let the mirror be changed before its next round: it belongs to the thread."""
@@ -64,6 +70,12 @@ class Pusher:
         Raises:
             RunFolderError: the run is another driver's by now.
         """
+        try:
+            return self._close(seconds, hurried=hurried)
+        finally:
+            self._over.set()
+
+    def _close(self, seconds: float, *, hurried: bool) -> str:
         until = time.monotonic() + seconds
         self._closing.set()
         if hurried and self._lost:
@@ -79,6 +91,15 @@ class Pusher:
         if last.broken is not None:
             raise last.broken
         return f"the last files were still on their way after {seconds:.0f} seconds" if last.is_alive() else last.why
+
+    def _beat_on(self) -> None:
+        while not self._over.wait(_SECONDS_BETWEEN_BEATS):
+            with suppress(StorageError):  # the next round tells
+                try:
+                    self._beat()
+                except RunFolderError as error:
+                    self.broken = error
+                    return
 
     def _run(self) -> None:
         wait = 0.0
