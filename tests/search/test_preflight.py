@@ -53,12 +53,22 @@ def test_images_that_a_machine_has_fetched_already_need_no_room() -> None:
     assert not faults(HERE, {"a": replace(HERE, free_gb=1.5, has_images=True)}, asked)
 
 
-def test_images_that_were_fetched_are_known_to_be_here(shapes: Path, tmp_path: Path) -> None:
+def test_images_that_were_fetched_or_are_being_fetched_are_known_to_be_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     remote = Remote(f"memory://bucket-{tmp_path.name}/photos")
     remote.write("a.png", b"a photo")
     asked = Asked(remote.url, str(tmp_path / "cache"), None)
     assert not look(asked.as_json())["has_images"]
+    seen: list[bool] = []
+
+    def look_meanwhile(self: Remote, name: str, to: Path) -> None:
+        seen.append(look(asked.as_json())["has_images"])
+        to.write_bytes(b"a photo")
+
+    monkeypatch.setattr(Remote, "get", look_meanwhile)
     local_copy(remote.url, Cache(tmp_path / "cache"))
+    assert seen == [True]
     assert look(asked.as_json())["has_images"]
 
 

@@ -54,7 +54,7 @@ class Seen:
     """On the disk of the cache."""
     sees_run: bool
     has_images: bool = False
-    """Whether its cache holds the images of a storage already."""
+    """Whether its cache holds the images of a storage already, or is about to."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def look(asked: Mapping[str, Any]) -> dict[str, Any]:
         data_gb=size_bytes / 1e9,
         free_gb=free_gb(Path(asked["cache"])),
         sees_run=token is None or Path(token).is_file(),
-        has_images=bool(digest) and (Path(asked["cache"]) / KIND / digest).is_dir(),
+        has_images=bool(digest) and _has_images(Path(asked["cache"]) / KIND, digest),
     )
     return asdict(seen)
 
@@ -167,6 +167,11 @@ def _faults(here: Seen, there: Seen, asked: Asked) -> Iterator[str]:
     if not there.sees_run:
         folder = Path(asked.token or "").parent
         yield f"does not see {folder}; let --out name a folder that all machines share, or s3://BUCKET/PREFIX"
+
+
+def _has_images(fetched: Path, key: str) -> bool:
+    """Whether images were fetched, or are just being fetched by another process: then the room for them is found."""
+    return (fetched / key).is_dir() or any(fetched.glob(f".{key}.*.part"))
 
 
 def _data(root: str) -> tuple[str, int]:

@@ -24,6 +24,8 @@ from tune_cnn.yaml_files import write_yaml
 log = logging.getLogger(__name__)
 
 _TIME_SHARE = 0.05
+_WAITS_SECONDS = (1, 2, 4, 8, 16, 30, 60, 60, 60, 60)
+"""Between the attempts to bring what a trial has left to a lost storage."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _left_behind: set[Path] = set()
 """Folders of trials that this process has trained for another machine."""
@@ -75,19 +77,26 @@ class TrialPlace:
         return text
 
     def finish(self) -> None:
-        """Bring there everything that is new."""
-        if self._mirror is not None:
-            self._send(last=True)
+        """Bring there everything that is new; for some minutes, if the storage is lost: the driver fetches it next."""
+        if self._mirror is None:
+            return
+        for seconds in _WAITS_SECONDS:
+            if self._send(last=True):
+                return
+            time.sleep(seconds)
+        self._send(last=True)
 
-    def _send(self, *, last: bool) -> None:
-        assert self._mirror is not None  # noqa: S101 - both callers have looked
-        began = self._clock()
+    def _send(self, *, last: bool) -> bool:
+        assert self._mirror is not None  # noqa: S101 - all callers have looked
+        began, arrived = self._clock(), True
         try:
             self._mirror.send(last=last)
         except StorageError as error:
             log.warning("%s; kept here meanwhile", error)
+            arrived = False
         took = self._clock() - began
         self._due = self._clock() + took / _TIME_SHARE
+        return arrived
 
 
 def trial_place(
