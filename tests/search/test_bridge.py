@@ -100,7 +100,34 @@ class Ending:
 
     def on_away(self, _folder: Path, _effective: str) -> None: ...
 
-    def before_end(self, _number: int, _folder: Path) -> None: ...
+    def before_end(self, _number: int, _folder: Path, _epoch: int) -> bool:
+        return True
+
+
+class Coming(Ending):
+    """Whatever has ended is on its way for a while."""
+
+    looks = 0
+
+    def check(self) -> None: ...
+
+    def before_end(self, _number: int, _folder: Path, epoch: int) -> bool:
+        assert epoch == 1
+        self.looks += 1
+        return self.looks > 2
+
+
+def test_a_trial_has_ended_once_it_is_here(tmp_path: Path) -> None:
+    session = open_session(made_space(tmp_path, overrides=("search.trials=1",)), RunFolder(tmp_path / "run"))
+    bridge = Bridge(session, lambda: 8, Coming())
+    started(bridge, session, "a")
+    bridge.on_end("a", failed=False)
+    assert bridge.propose("b") is None
+    assert session.records[0].state == "running"
+    assert not bridge.over
+    assert bridge.propose("c") is None
+    assert session.records[0].state == "complete"
+    assert bridge.over
 
 
 def test_a_run_that_has_become_another_drivers_ends_the_search(session: SearchSession) -> None:

@@ -362,11 +362,30 @@ def test_a_run_on_another_machine_comes_home_with_its_weights_if_it_is_among_the
             go_on(session, job, 1, 0.5)
             away.write("trial.log", b"a word")
             away.write("last/state.json", b"{}")
-            homecoming.before_end(job.number, job.folder)
+            assert homecoming.before_end(job.number, job.folder, 1)
             session.on_end(job.number, None)
     assert [run.trial(number).log.is_file() for number in (0, 1)] == [True, True]
     weights = {key.split("/")[1] for key in s3.keys(bucket, "runs/made/") if "/last/" in key}
     assert not weights
+
+
+def test_a_stopped_trial_comes_home_with_what_it_did_last(
+    url: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune_cnn.search.kept._SECONDS_BETWEEN_LOOKS", 0.0)
+    run = RunFolder(brought(url, print))
+    folder, there = run.trial(0), Remote(f"{url}/trials/0000")
+    with kept_in_storage(run, url, print, seconds_between=30) as kept:
+        assert kept is not None
+        kept.on_away(folder.path, "phase: train\n")
+        there.write("last/state.json", b'{"epoch": 2}')
+        assert not kept.bring_home(folder.path, with_weights=True, epoch=3)
+        there.write("last/state.json", b'{"epoch": 3}')
+        assert kept.bring_home(folder.path, with_weights=True, epoch=3)
+        assert json.loads((folder.last / "state.json").read_text()) == {"epoch": 3}
+        kept.on_away(folder.path, "phase: train\n")
+        monkeypatch.setattr("tune_cnn.search.kept._SECONDS_ON_THE_WAY", 0.0)
+        assert kept.bring_home(folder.path, with_weights=True, epoch=4)  # its worker was lost: nobody waits for ever
 
 
 def test_a_trial_that_could_not_come_home_does_so_with_the_next_driver(
@@ -382,7 +401,7 @@ def test_a_trial_that_could_not_come_home_does_so_with_the_next_driver(
         kept.on_away(folder.path, "phase: train\n")
         Remote(f"{url}/trials/0000").write("trial.log", b"a word")
         s3.stop()
-        kept.bring_home(folder.path, with_weights=True)
+        assert kept.bring_home(folder.path, with_weights=True, epoch=1)
         s3.start()
     assert not folder.log.exists()
     assert any("trials/0000: could not be fetched; the next `tune-cnn resume` does it" in text for text in said)

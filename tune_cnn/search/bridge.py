@@ -65,8 +65,8 @@ class Elsewhere(Protocol):
     def on_away(self, folder: Path, effective: str, /) -> None:
         """Take in that a job runs on another machine, and what effective.yaml holds there."""
 
-    def before_end(self, number: int, folder: Path, /) -> None:
-        """Bring a job's folder here, if it was away."""
+    def before_end(self, number: int, folder: Path, epoch: int, /) -> bool:
+        """Bring a job's folder here, if it was away; False while what it did in an epoch is still on its way."""
 
 
 class Bridge:
@@ -97,12 +97,15 @@ class Bridge:
         self._failures: dict[str, Failure] = {}
         self._retries = Retries()
         self._interrupted: list[Job] = []
+        self._on_their_way: list[tuple[Job, str | None]] = []
+        """Those that have ended elsewhere, and why they failed."""
         self._all_proposed = False
 
     @property
     def over(self) -> bool:
-        """Whether there will be no more jobs: none is left, and none runs that may have to be tried again."""
-        return self.broken is not None or (self._all_proposed and not self._jobs and not self._interrupted)
+        """Whether there will be no more jobs: none is left, none may have to be tried again, and all are here."""
+        waits = self._jobs or self._interrupted or self._on_their_way
+        return self.broken is not None or (self._all_proposed and not waits)
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -116,6 +119,7 @@ class Bridge:
         with self._kept():
             if self._elsewhere:
                 self._elsewhere.check()
+            self._close_those_that_arrived()
             job = self._next() if len(self._jobs) < self._slots_now() else None
         if job is not None:
             self._jobs[key] = job
@@ -180,9 +184,16 @@ class Bridge:
         self._interrupted.append(job)
 
     def _close(self, job: Job, failure: str | None) -> None:
-        if self._elsewhere:
-            self._elsewhere.before_end(job.number, job.folder)
+        told = self._session.next_epoch(job.number) - 1
+        if self._elsewhere and not self._elsewhere.before_end(job.number, job.folder, told):
+            self._on_their_way.append((job, failure))
+            return
         self._session.on_end(job.number, failure)
+
+    def _close_those_that_arrived(self) -> None:
+        waiting, self._on_their_way = self._on_their_way, []
+        for job, failure in waiting:
+            self._close(job, failure)
 
     def _next(self) -> Job | None:
         """Give what was interrupted first, as its values are known to the sampler and its rungs are half filled."""

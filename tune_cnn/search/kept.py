@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tune_cnn.results.records import RunFolder, TrialFolder
 from tune_cnn.storage.claim import Hold, check_free, is_newest, mark, read_claim
 from tune_cnn.storage.mirror import POINTER, Mirror
 from tune_cnn.storage.place import Share, machine_id
-from tune_cnn.storage.pull import everything, is_table, pull
+from tune_cnn.storage.pull import epoch_there, everything, is_table, pull
 from tune_cnn.storage.pusher import SECONDS_BETWEEN, Pusher
 from tune_cnn.storage.remote import Remote, RemoteFile
 from tune_cnn.urls import is_url, url_fault
@@ -24,6 +24,9 @@ Say = Callable[[str], None]
 _TRIAL = re.compile(r"((?:trials|finals)/[\w-]+)/")
 _WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0)
 """Between the attempts to fetch a trial that has ended elsewhere: the driver does nothing else meanwhile."""
+_SECONDS_ON_THE_WAY = 40.0
+"""So long a worker may take to send what a stopped trial did last: Ray gives it thirty."""
+_SECONDS_BETWEEN_LOOKS = 1.0
 _LAST_SECONDS = 30.0
 _LAST_SECONDS_INTERRUPTED = 3.0
 """Who interrupts a search is promised its end within ten seconds."""
@@ -131,6 +134,8 @@ class Kept:
         self.share = Share(remote.url, run.path, machine_id())
         self._run, self._pusher, self._say = run, pusher, say
         self._away: set[Path] = set()
+        self._awaited: dict[Path, tuple[float, float]] = {}
+        """Trials that have ended elsewhere: until when they are waited for, and when to look next."""
 
     def check(self) -> None:
         """Make sure that what the search writes is still brought to its storage.
@@ -153,22 +158,47 @@ class Kept:
         """Give what an executor tells of trials elsewhere; `is_wanted` says whose weights may be kept, by number."""
         return Homecoming(self, is_wanted)
 
-    def bring_home(self, folder: Path, *, with_weights: bool) -> None:
-        """Fetch a trial that another machine has run; without its weights, they are deleted in the storage."""
+    def bring_home(self, folder: Path, *, with_weights: bool, epoch: int) -> bool:
+        """Fetch a trial that another machine has run; without its weights, they are deleted in the storage.
+
+        Args:
+            folder: of the trial; one that was not away stays as it is.
+            with_weights: whether they may be kept.
+            epoch: the last one that was told of.
+
+        Returns:
+            False while a checkpoint of that epoch is still on its way there: ask again.
+        """
         if folder not in self._away:
-            return
+            return True
         remote = self.share.remote(folder)
+        if self._is_on_its_way(folder, remote, epoch):
+            return False
         try:
             files = _patiently(lambda: pull(remote, folder, everything if with_weights else _is_no_weights))
         except StorageError as error:
             self._say(f"{remote.url}: could not be fetched; the next `tune-cnn resume` does it ({error})")
-            return
+            return True
         self._away.discard(folder)
         name = self._name(folder)
         named = [
             RemoteFile(f"{name}{one.name}", one.size_bytes, one.tag, one.md5, one.changed_seconds) for one in files
         ]
         self._pusher.ask(lambda mirror: mirror.take_back(name, named))
+        return True
+
+    def _is_on_its_way(self, folder: Path, remote: Remote, epoch: int) -> bool:
+        """Whether the worker of a trial that was stopped is still sending; looks once a second, and not for ever."""
+        now = time.monotonic()
+        until, next_look = self._awaited.setdefault(folder, (now + _SECONDS_ON_THE_WAY, now))
+        if now < next_look:
+            return True
+        with suppress(StorageError):
+            if now < until and 0 < epoch_there(remote) < epoch:
+                self._awaited[folder] = (until, now + _SECONDS_BETWEEN_LOOKS)
+                return True
+        del self._awaited[folder]
+        return False
 
     def _name(self, folder: Path) -> str:
         return folder.relative_to(self._run.path).as_posix() + "/"
@@ -189,9 +219,9 @@ class Homecoming:
         """Take in that a trial runs on another machine, and what it read back there."""
         self.kept.on_away(folder, effective)
 
-    def before_end(self, number: int, folder: Path) -> None:
-        """Bring a trial home, if it was away, before the session takes in that it has ended."""
-        self.kept.bring_home(folder, with_weights=self.is_wanted(number))
+    def before_end(self, number: int, folder: Path, epoch: int) -> bool:
+        """Bring a trial home, if it was away, before the session takes in that it has ended; see `Kept.bring_home`."""
+        return self.kept.bring_home(folder, with_weights=self.is_wanted(number), epoch=epoch)
 
 
 @contextmanager

@@ -107,6 +107,9 @@ def run_job(
                 before_keeping=partial(_end_if_replaced, tenure),
             )
         place.finish()
+    except SystemExit:  # so Ray ends a trial that is stopped, and does not wait for long
+        place.finish(hurried=True)
+        raise
     except Exception as error:  # on its way up to Ray, which would tell of its cause; a full disk takes no file
         write_traceback(folder)
         place.finish()

@@ -76,11 +76,15 @@ class TrialPlace:
         self._told = text
         return text
 
-    def finish(self) -> None:
-        """Bring there everything that is new; for some minutes, if the storage is lost: the driver fetches it next."""
+    def finish(self, *, hurried: bool = False) -> None:
+        """Bring there everything that is new; for some minutes, if the storage is lost: the driver fetches it next.
+
+        Args:
+            hurried: whether to try once only.
+        """
         if self._mirror is None:
             return
-        for seconds in _WAITS_SECONDS:
+        for seconds in () if hurried else _WAITS_SECONDS:
             if self._send(last=True):
                 return
             time.sleep(seconds)
