@@ -25,7 +25,7 @@ _TRIAL = re.compile(r"((?:trials|finals)/[\w-]+)/")
 _WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0)
 """Between the attempts to fetch a trial that has ended elsewhere: the driver does nothing else meanwhile."""
 _SECONDS_ON_THE_WAY = 40.0
-"""So long a worker may take to send what a stopped trial did last: Ray gives it thirty."""
+"""So long a worker may take to send what a stopped trial did last."""
 _SECONDS_BETWEEN_LOOKS = 1.0
 _LAST_SECONDS = 30.0
 _LAST_SECONDS_INTERRUPTED = 3.0

@@ -266,7 +266,7 @@ def _may_go(name: str) -> bool:
     """Whether an object is of those that runs come to delete: weights, and what is told of a failure overcome."""
     *folders, last = name.split("/")
     return last in {f"{BEST}{POINTER}", "error.txt"} or any(
-        part == "last" or part.startswith(".best-") for part in folders
+        part in {"last", BEST} or part.startswith(".best-") for part in folders
     )
 
 
