@@ -123,11 +123,10 @@ def test_a_trial_has_ended_once_it_is_here(tmp_path: Path) -> None:
     started(bridge, session, "a")
     bridge.on_end("a", failed=False)
     assert bridge.propose("b") is None
-    assert session.records[0].state == "running"
-    assert not bridge.over
+    states, overs = [session.records[0].state], [bridge.over]
     assert bridge.propose("c") is None
-    assert session.records[0].state == "complete"
-    assert bridge.over
+    assert [*states, session.records[0].state] == ["running", "complete"]
+    assert [*overs, bridge.over] == [False, True]
 
 
 def test_a_run_that_has_become_another_drivers_ends_the_search(session: SearchSession) -> None:
