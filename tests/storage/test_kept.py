@@ -323,12 +323,15 @@ def test_images_and_results_do_not_share_a_place(run: str | None, data: str, apa
 def test_what_people_put_beside_a_run_stays(
     url: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    searched(url, here, [], most=1)
     notes = {"notes.txt", "plots/a.png", "trials/0000/seen.txt"}
-    for name in notes:
-        Remote(url).write(name, b"mine")
-    searched(url, here, [], most=1)
-    searched(url, go_to(tmp_path / "there", monkeypatch), [])
+    for machine in (here, here, tmp_path / "there"):
+        go_to(machine, monkeypatch)
+        run = RunFolder(brought(url, print))
+        with kept_in_storage(run, url, print):
+            write_whole(run.study, b"")
+            write_whole(run.trial(0).log, b"a word")
+        for name in notes:
+            Remote(url).write(name, b"mine")
     assert notes < {file.name for file in Remote(url).files()}
 
 
