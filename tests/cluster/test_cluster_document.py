@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.malformed_clusters import AWS, ROOT, filled_in
+from tests.cluster.shipped import AWS, ROOT, filled_in
 from tune_cnn.yaml_files import read_yaml
 
 # Stands in for AWS's command line: writes down how it was called, a line each, and answers with a word.
