@@ -109,6 +109,16 @@ def test_rays_own_guard_of_memory_is_named(tmp_path: Path, monkeypatch: pytest.M
     assert f"lost its worker 4 times, always in epoch 1 {why}" in session.records[0].reason
 
 
+def test_a_search_begins_although_rays_first_workers_do_not_come_up_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from tune_cnn.search import runner\nwith runner.ray_running(None): print('up')"
+    monkeypatch.setenv("RAY_worker_register_timeout_seconds", "0")
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "up\n", done.stderr
+
+
 # --- two searches -----------------------------------------------------------------------------------------------------
 
 
