@@ -103,8 +103,6 @@ def lose_nodes(ground: Ground, folder: Path, *, seed: int, losses: int, per_sear
             cluster.wait_for_nodes()
             kind = _KINDS[1]
             command = (*ground.search(run.path, kind), "--address", cluster.address, "--insecure-cluster")
-            told = {stub_trial.TRAINED: str(run.path.with_suffix(".trained")), stub_trial.EPOCH_SECONDS: "1.0"}
-            os.environ |= told  # workers inherit them from their node, not from the driver
 
             def lose(
                 _pid: int, cluster: Any = cluster, nodes: list[Any] = nodes, chance: random.Random = chance
@@ -154,5 +152,7 @@ def _judge(ground: Ground, kind: Kind, folder: Path, search: Search, found: Loss
         return
     alone = folder / f"{where}-alone"
     unlike = Tables.of(search.run).unlike(undisturbed(ground, kind, alone).tables)
+    if not trained(search.trained):
+        found.faults.append(f"{where}: no epoch was told of, so nothing was struck")
     faults = doubled(search.run) + trained_too_often(search.trained, ()) + ([unlike] if unlike else [])
     found.faults += [f"{where}: {fault}" for fault in faults]

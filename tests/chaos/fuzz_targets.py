@@ -26,7 +26,7 @@ from tune_cnn.data.boxes_csv import COLUMNS
 from tune_cnn.data.index import read_index
 from tune_cnn.errors import InputError, TuneCnnError
 from tune_cnn.evaluation import load_trained
-from tune_cnn.results.best_model import CARD, STATE, WEIGHTS, bring_up_to_date, tensors_name
+from tune_cnn.results.best_model import CARD, STATE, WEIGHTS, bring_up_to_date, read_state, state_text, tensors_name
 from tune_cnn.results.records import RunFolder, TrialFolder
 from tune_cnn.search.compare import compare_runs
 from tune_cnn.search.open_space import open_space
@@ -113,24 +113,32 @@ def checkpoints(folder: Path) -> Feed:
     trial = _trial(folder)
     config, whole = read_config(trial.config, TrialConfig), folder / "whole"
     trial.path.rename(whole)
-    state = json.loads((whole / "last" / STATE).read_bytes())
+    state = read_state(whole / "last" / STATE)
     tensors = (whole / "last" / state["tensors"]).read_bytes()
 
     def feed(mutations: list[Mutation], choice: int) -> None:
         shutil.rmtree(trial.path, ignore_errors=True)
         shutil.copytree(whole, trial.path, symlinks=True)
         if choice % 2:
-            (trial.last / STATE).write_bytes(mutated(json.dumps(state).encode(), mutations))
+            (trial.last / STATE).write_bytes(_sealed(mutated(json.dumps(state).encode(), mutations)))
         else:
             data = mutated(tensors, mutations)
             name = tensors_name(1, data)
             (trial.last / name).write_bytes(data)
             named = {**state, "tensors": name, "best": {**state["best"], "tensors": name}}
-            (trial.last / STATE).write_text(json.dumps(named))
+            (trial.last / STATE).write_text(state_text(named))
         load_checkpoint(trial.last, StubTraining(config, trial).model)
         bring_up_to_date(trial)
 
     return feed
+
+
+def _sealed(text: bytes) -> bytes:
+    """Make the digest right of what still is a state; other texts stay as they are."""
+    with suppress(ValueError):
+        body = json.loads(text)
+        return state_text(body).encode() if isinstance(body, dict) else text
+    return text
 
 
 def models(folder: Path) -> Feed:

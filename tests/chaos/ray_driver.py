@@ -1,5 +1,6 @@
 """The command line with real Ray, whose workers run stub trials: `python -m tests.chaos.ray_driver search …`."""
 
+import os
 from functools import partial
 
 from tests.chaos import stub_trial
@@ -11,8 +12,10 @@ import ray  # isort: skip
 
 def main() -> None:
     """Run the command line."""
-    hook = {"worker_process_setup_hook": f"{stub_trial.__name__}.{stub_trial.install.__name__}"}
-    ray.init = partial(ray.init, runtime_env=hook)
+    told = {name: os.environ[name] for name in (stub_trial.TRAINED, stub_trial.EPOCH_SECONDS)}
+    hook = f"{stub_trial.__name__}.{stub_trial.install.__name__}"
+    # Workers inherit the environment of their node, which is older than this search.
+    ray.init = partial(ray.init, runtime_env={"worker_process_setup_hook": hook, "env_vars": told})
     cli.main()
 
 

@@ -172,6 +172,9 @@ def test_training_masks_of_one_class_are_refused(tmp_path: Path) -> None:
         ({"pairs": "pair.csv"}, "pair.csv:3: '0.jpg' has a mask in"),
         ({"pairs": "one.csv"}, "one.csv:2: no pair; write an image's file name and its mask's"),
         ({"pairs": "lost.csv"}, "lost.csv:1: mask: no such image: 'x.png'"),
+        ({"pairs": "away.csv"}, "away.csv:1: the path '/etc/0.jpg' is absolute; write it relative"),
+        ({"pairs": "away.csv", "on_bad": "skip"}, "away.csv:1: the path '/etc/0.jpg' is absolute; write it relative"),
+        ({"pairs": "up.csv", "on_bad": "skip"}, "up.csv:1: mask: the path '../0.png' leaves its folder"),
         ({"splits": {"val": "valid"}}, "splits.val: no folder 'valid'"),
     ],
     ids=lambda case: str(case)[:30],
@@ -181,6 +184,8 @@ def test_a_wrong_layout_says_what_is_there_instead(tmp_path: Path, values: dict[
     put(root / "pair.csv", b"image,mask\n0.jpg,0.png\n0.jpg,1.png\n")
     put(root / "one.csv", b"image,mask\n0.jpg\n")
     put(root / "lost.csv", b"0.jpg,x.png\n")
+    put(root / "away.csv", b"/etc/0.jpg,0.png\n")
+    put(root / "up.csv", b"0.jpg,../0.png\n")
     error = refusal(section(root, **values), tmp_path / "cache")
     assert any(says in fault for fault in error.faults), error.faults
 

@@ -8,7 +8,14 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save
 
-from tune_cnn.results.best_model import bring_up_to_date, has_sound_best, tensors_name, write_model
+from tune_cnn.results.best_model import (
+    bring_up_to_date,
+    has_sound_best,
+    read_state,
+    state_text,
+    tensors_name,
+    write_model,
+)
 from tune_cnn.results.records import TrialFolder
 from tune_cnn.results.trial_files import new_best
 
@@ -33,7 +40,7 @@ def tell_of(folder: TrialFolder, epoch: int | None, *, place: str = "", score: f
     name = tensors_name(epoch or 0, data)
     (last / name).write_bytes(data)
     told = {"epoch": epoch, "score": score, "val_confusion": [[2, 1], [0, 3]], "tensors": name}
-    (last / "state.json").write_text(json.dumps({"best": told if epoch else None}))
+    (last / "state.json").write_text(state_text({"best": told if epoch else None}))
 
 
 @pytest.mark.parametrize("place", ["", "fold-1"])
@@ -78,12 +85,15 @@ def test_where_something_is_missing_nothing_happens(folder: TrialFolder, missing
     assert sorted(folder.path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("damage", ["weights", "state", "tensors", "no-tensors"])
+@pytest.mark.parametrize("damage", ["weights", "state", "state-number", "tensors", "no-tensors"])
 def test_of_damaged_files_no_model_is_made(folder: TrialFolder, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     tensors = next(folder.last.glob("*.safetensors"))
-    file = {"weights": folder.best / "model.safetensors", "state": folder.last / "state.json"}.get(damage, tensors)
+    state = folder.last / "state.json"
+    file = {"weights": folder.best / "model.safetensors", "state": state, "state-number": state}.get(damage, tensors)
     if damage == "no-tensors":
         file.unlink()
+    elif damage == "state-number":
+        file.write_text(file.read_text().replace('"score": 0.5', '"score": 0.7'))
     else:
         file.write_bytes(file.read_bytes()[:-1])
     before = (folder.best / "model.json").read_bytes()
@@ -91,3 +101,15 @@ def test_of_damaged_files_no_model_is_made(folder: TrialFolder, damage: str, cap
     assert (folder.best / "model.json").read_bytes() == before
     assert "stays at an earlier epoch" in caplog.text
     assert has_sound_best(folder) == (damage != "weights")
+
+
+@pytest.mark.parametrize("confusion", [[], [[1, 2]], [[1, 2], [3]], [[1, 2, 3]] * 3, [["x", 1], [2, 3]], None, {}])
+def test_a_strangers_confusion_of_other_classes_makes_no_model(
+    folder: TrialFolder, confusion: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = folder.last / "state.json"
+    body = read_state(state)
+    state.write_text(state_text({"best": {**body["best"], "val_confusion": confusion}}))
+    bring_up_to_date(folder)
+    assert json.loads((folder.best / "model.json").read_text())["epoch"] == 1
+    assert "stays at an earlier epoch" in caplog.text

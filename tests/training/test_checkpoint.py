@@ -11,7 +11,7 @@ from tune_cnn.data.augmented import Augmentation, AugmentedViews
 from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageRows, SplitImages
 from tune_cnn.models.classifier import Classifier, build_classifier
-from tune_cnn.results.best_model import BestEpoch
+from tune_cnn.results.best_model import BestEpoch, read_state, state_text
 from tune_cnn.sections.model import ModelConfig
 from tune_cnn.training.assembly import score_of
 from tune_cnn.training.batches import Batches, TrainBatches
@@ -174,12 +174,14 @@ def damage_newest(folder: Path, damage: str) -> None:
         case "foreign-json":
             plain.write_text('{"epoch": 1}')
         case "older-version":
-            plain.write_text(plain.read_text().replace('"format": 4', '"format": 2'))
+            plain.write_text(state_text({**read_state(plain), "format": 4}))
+        case "another-digit":
+            plain.write_text(plain.read_text().replace('"epoch": ', '"epoch": 1', 1))
         case _:
             plain.write_text("[]")
 
 
-DAMAGES = ["torn-json", "gone", "no-tensors", "flipped-byte", "foreign-json", "list", "older-version"]
+DAMAGES = ["torn-json", "gone", "no-tensors", "flipped-byte", "foreign-json", "list", "older-version", "another-digit"]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

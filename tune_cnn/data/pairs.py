@@ -77,6 +77,9 @@ def _add(pairs: list[_Pair], folders: _Folders, data: MasksData, root: DataRoot,
     first: dict[str, _Pair] = {}
     for pair in pairs:
         known = first.setdefault(pair.image or f"mask {pair.mask}", pair)
+        if misnamed := _name_faults(pair, root):
+            listing.faults += [f"{pair.where}: {fault}" for fault in misnamed]
+            continue
         faults = _pair_faults(pair, folders, root)
         image = root.relative(folders.images / pair.image) if pair.image else root.relative(folders.masks / pair.mask)
         if known is not pair:
@@ -94,6 +97,12 @@ def _add(pairs: list[_Pair], folders: _Folders, data: MasksData, root: DataRoot,
             listing.faults += [f"{pair.where}: {fault}, or write data.on_bad: skip" for fault in faults]
     if data.pairs is not None:
         _note_unpaired(set(first), folders.images, data.pairs, listing)
+
+
+def _name_faults(pair: _Pair, root: DataRoot) -> list[str]:
+    """What is wrong with paths as they are written: nobody can mean these, so they are not skipped."""
+    halves = (("", pair.image), ("mask: ", pair.mask))
+    return [f"{what}{fault}" for what, name in halves if name and (fault := root.fault_in_name(name))]
 
 
 def _pair_faults(pair: _Pair, folders: _Folders, root: DataRoot) -> list[str]:

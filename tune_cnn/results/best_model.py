@@ -22,6 +22,7 @@ from safetensors.numpy import load, save
 from tune_cnn.files import sync_all
 from tune_cnn.results.confusion import write_confusion
 from tune_cnn.results.records import TrialFolder
+from tune_cnn.results.scores import Counts
 from tune_cnn.results.trial_files import new_best
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ STATE = "state.json"
 BEST = "best"
 MOVING = "model/"
 """What the names of the model's tensors begin with in a checkpoint."""
+_DIGEST = "sha256"
 WEIGHTS, CARD, CONFIG = "model.safetensors", "model.json", "config.yaml"
 """The files of a model folder."""
 Tensors = dict[str, NDArray[Any]]
@@ -70,6 +72,29 @@ def read_sound(file: Path) -> bytes:
     return data
 
 
+def state_text(body: Mapping[str, Any]) -> str:
+    """Give the text of a checkpoint's STATE: the body, and the digest of it."""
+    return json.dumps({**body, _DIGEST: _digest(body)})
+
+
+def read_state(file: Path) -> dict[str, Any]:
+    """Read the body that `state_text` wrote.
+
+    Raises:
+        DamagedModelError: it is not as it was written.
+        ValueError: it is no JSON.
+        FileNotFoundError: it is gone.
+    """
+    body = json.loads(file.read_bytes())
+    if not isinstance(body, dict) or body.pop(_DIGEST, None) != _digest(body):
+        raise DamagedModelError(f"the content of {file.name} is not what it was written with")
+    return body
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body).encode()).hexdigest()
+
+
 def has_sound_best(folder: TrialFolder) -> bool:
     """Whether there is a best model, every byte of it as it was written."""
     try:
@@ -100,11 +125,10 @@ def bring_up_to_date(folder: TrialFolder) -> None:
     if whole is None:
         sync_all(there)
         return
-    tensors, card, best = whole
+    tensors, card, counts, best = whole
     with new_best(folder, best.epoch) as part:
         write_model(part, save(tensors), card)
         shutil.copyfile(there / CONFIG, part / CONFIG)
-        counts = np.array(best.val_confusion, np.int64)
         write_confusion(part, "val", counts, card["classes"], task=card["task"], durable=False)
 
 
@@ -119,13 +143,13 @@ def _best_epoch(folder: TrialFolder) -> tuple[Path, BestEpoch] | None:
     """Find the checkpoint of the training whose model is kept, of folds the first one's, and its best epoch."""
     for place in (folder.last, folder.last / "fold-1"):
         if (place / STATE).is_file():
-            body = json.loads((place / STATE).read_bytes())[BEST]
+            body = read_state(place / STATE)[BEST]
             return None if body is None else (place, BestEpoch(**body))
     return None
 
 
-def _brought_up(there: Path, place: Path, best: BestEpoch) -> tuple[Tensors, dict[str, Any], BestEpoch] | None:
-    """Give the tensors and the card of the best epoch; None if they are the ones that are there."""
+def _brought_up(there: Path, place: Path, best: BestEpoch) -> tuple[Tensors, dict[str, Any], Counts, BestEpoch] | None:
+    """Give the tensors, the card and the confusion of the best epoch; None if they are the ones that are there."""
     card = json.loads((there / CARD).read_bytes())
     if (card["epoch"], card["score"]) == (best.epoch, best.score):
         return None
@@ -133,7 +157,10 @@ def _brought_up(there: Path, place: Path, best: BestEpoch) -> tuple[Tensors, dic
     for name, tensor in load(read_sound(place / best.tensors)).items():
         if name.startswith(MOVING):
             tensors[name.removeprefix(MOVING)] = tensor
-    return tensors, {**card, "epoch": best.epoch, "score": best.score}, best
+    counts = np.array(best.val_confusion, np.int64)
+    if counts.shape != (len(card["classes"]),) * 2:
+        raise DamagedModelError(f"the confusion of epoch {best.epoch} is not one of {len(card['classes'])} classes")
+    return tensors, {**card, "epoch": best.epoch, "score": best.score}, counts, best
 
 
 def _whole(model: Path) -> Tensors:

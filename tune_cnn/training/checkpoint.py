@@ -21,11 +21,21 @@ from tune_cnn.files import write_whole
 from tune_cnn.models.network import Network
 from tune_cnn.models.prefix_digest import prefix_digests
 from tune_cnn.models.units import units_of
-from tune_cnn.results.best_model import BEST, MOVING, STATE, BestEpoch, DamagedModelError, read_sound, tensors_name
+from tune_cnn.results.best_model import (
+    BEST,
+    MOVING,
+    STATE,
+    BestEpoch,
+    DamagedModelError,
+    read_sound,
+    read_state,
+    state_text,
+    tensors_name,
+)
 
 log = logging.getLogger(__name__)
 
-FORMAT = 4
+FORMAT = 5
 _BEFORE = "state-before.json"
 """The checkpoint of the epoch before, which is gone back to where the last one is damaged."""
 _DAMAGE = (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, SafetensorError, DamagedModelError)
@@ -106,7 +116,7 @@ def save_checkpoint(
     }
     write_whole(folder / name, data, durable=durable)
     _set_aside(folder)
-    write_whole(folder / STATE, json.dumps(body), durable=durable)
+    write_whole(folder / STATE, state_text(body), durable=durable)
     named = {*_files_of(body), *_files_of(_json_or_nothing(folder / _BEFORE))}
     for old in folder.glob("*.safetensors"):
         if old.name not in named:
@@ -147,7 +157,7 @@ def _sound(folder: Path, name: str) -> tuple[Checkpoint, BestEpoch | None] | Non
     if not plain.exists():
         return None
     try:
-        return _read(folder, json.loads(plain.read_bytes()))
+        return _read(folder, read_state(plain))
     except _DAMAGE as error:
         log.warning("%s: the checkpoint is damaged (%s)", folder, error)
         return None
