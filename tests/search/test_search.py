@@ -32,6 +32,7 @@ from tune_cnn.space.schema import read_space
 from tune_cnn.yaml_files import load_model as load_config
 from tune_cnn.yaml_files import read_yaml
 
+pytestmark = pytest.mark.timeout(600)  # on busy cores the starts of three searches take minutes
 SPACE = """\
 name: small
 data: {{kind: folders, root: {root}, splits: {{train: train, val: valid, test: test}}}}
