@@ -393,7 +393,7 @@ def test_a_search_in_which_all_fails_alike_ends_with_the_cause(
     lr = "training.optimizer={kind: sgd, lr: 1e15}"
     same = ["--set", "training.batch_size=8", "--set", "model={backbone: test_resnet, weights: none}"]
     alike = [*same, "--set", "augment=none", "--set", "training.schedule={kind: constant}", "--set", lr]
-    line = (*ONE_BY_ONE, "--out", tmp_path, "--name", "hopeless", "--trials", "30", *alike)
+    line: tuple[str | Path, ...] = (*ONE_BY_ONE, "--out", tmp_path, "--name", "hopeless", "--trials", "30", *alike)
     out = command(*line, code=1) if on_ray else within(*line, code=1)
     assert "five trials in a row failed alike: DivergedError" in out
     run = tmp_path / "hopeless"
