@@ -10,6 +10,7 @@ import logging
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tune_cnn.results.records import EpochRecord, TrialFacts
 from tune_cnn.search import runner  # sets Ray's variables: before ray is imported
 from tune_cnn.search.jobs import Job
 from tune_cnn.search.open_space import open_space
+from tune_cnn.search.retries import Loss
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.slots import Slots
 
@@ -60,13 +62,17 @@ class Watched:
         """Give the epoch that a running job is in."""
         return self.session.next_epoch(number)
 
-    def on_retry(self, number: int, text: str, /) -> None:
+    def on_retry(self, number: int, text: str, losses: Sequence[Loss], /) -> None:
         """Take in that a job was interrupted."""
-        self.session.on_retry(number, text)
+        self.session.on_retry(number, text, losses)
 
     def on_slots(self, concurrent: int, /) -> None:
         """Take in that the cluster has changed."""
         self.session.on_slots(concurrent)
+
+    def on_waiting(self, text: str, /) -> None:
+        """Take in that jobs find no worker."""
+        self.session.on_waiting(text)
 
     def busy_share(self, slots: int) -> float:
         """Give the share of the slots' time that was spent in epochs, while all slots were there and had work."""

@@ -1,11 +1,13 @@
-"""What several tests need: a small generated data set, made once, and a config that trains on it in seconds."""
+"""What several tests need: a small generated data set, made once, a config that trains on it in seconds, a command."""
 
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tune_cnn import cli
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
 from tune_cnn.sample import write_sample
@@ -49,6 +51,29 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
     """A cache for decoded images, shared by all tests as it is by all trials."""
     return Cache(tmp_path_factory.mktemp("cache"))
+
+
+class Outcome:
+    """What a command did: its exit code and what it printed."""
+
+    def __init__(self, code: object, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def tune_cnn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache: Cache, tmp_path: Path) -> Any:
+    """Run a command within this process, in a folder of the test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache.folder))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["tune-cnn", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        return Outcome(ended.value.code, printed.out, printed.err)
+
+    return run
 
 
 def trial_config(root: Path, **sections: Any) -> TrialConfig:

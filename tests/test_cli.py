@@ -18,34 +18,10 @@ from tests.conftest import trial_config
 from tests.data.malformed_data import MALFORMED, MalformedData
 from tests.data.test_groups import videos
 from tests.space.malformed_spaces import MALFORMED_SPACES, MalformedSpace
-from tune_cnn import cli
 from tune_cnn.data.cache import Cache
 from tune_cnn.results.records import TrialFolder
 from tune_cnn.trial import run_trial
 from tune_cnn.yaml_files import write_yaml
-
-
-class Outcome:
-    """What a command did: its exit code and what it printed."""
-
-    def __init__(self, code: object, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def tune_cnn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache: Cache, tmp_path: Path) -> Any:
-    """Run a command within this process, in a folder of the test."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache.folder))
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str | Path) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["tune-cnn", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return Outcome(ended.value.code, printed.out, printed.err)
-
-    return run
 
 
 @pytest.mark.parametrize("case", MALFORMED_SPACES, ids=lambda case: case.id)
@@ -106,6 +82,29 @@ def test_a_malformed_data_set_is_one_clear_message_and_exit_code_2(
         pytest.param(["sample", "stars", "x"], "no sample data set 'stars'", id="no-such-sample"),
         pytest.param(["backbones", "resnet9999"], "no backbone matches", id="no-such-backbone"),
         pytest.param(["frobnicate"], "No such command", id="no-such-command"),
+        *(
+            pytest.param(["search", "x.yaml", option, value], f"Invalid value for '{option}'", id=f"{option}-{value}")
+            for option in ("--trials", "--epochs", "--concurrent", "--seed")
+            for value in ("-1", "1.5", "nan", "", "1e3")
+        ),
+        pytest.param(["search", "x.yaml", "--hours", "two"], "Invalid value for '--hours'", id="hours-in-words"),
+        pytest.param(["search", "x.yaml", "--cpus-per-trial", "all"], "Invalid value for", id="cpus-in-words"),
+        pytest.param(["extend", "x", "--trials", "0"], "Invalid value for '--trials'", id="extended-to-none"),
+        pytest.param(["leaderboard", "x", "--top", "0"], "Invalid value for '--top'", id="no-row"),
+        pytest.param(["leaderboard"], "Missing argument 'RUN", id="no-run-named"),
+        pytest.param(["resume", "a", "b"], "unexpected extra argument", id="two-runs-to-resume"),
+        pytest.param(["leaderboard", "/dev/null"], "give a run folder", id="a-device-for-a-run"),
+        pytest.param(["evaluate", "/dev/null"], "give a model folder", id="a-device-for-a-model"),
+        pytest.param(["search", "."], ".: cannot be read: Is a directory", id="a-folder-for-a-space"),
+        pytest.param(["check", "/dev/zero"], "is a pipe or a device, not a file", id="a-device-for-a-space"),
+        pytest.param(["train", "."], ".: cannot be read: Is a directory", id="a-folder-for-a-config"),
+        pytest.param(["check-cluster", "."], "cannot be read: Is a directory", id="a-folder-for-a-cluster"),
+        pytest.param(["predict", ".", "a.jpg"], "give a model folder", id="no-model-in-a-folder"),
+        pytest.param(["evaluate", ".", "--split", "dev"], "--split dev: no such split", id="no-such-split"),
+        pytest.param(["leaderboard", "a" * 5000], "File name too long", id="a-name-too-long"),
+        pytest.param(["resume", "n\udcff"], "n�: is not UTF-8", id="a-name-that-is-no-text"),
+        pytest.param(["resume", "\x1b[31m\u202e"], "�[31m�/space.yaml: no such", id="a-name-of-control-characters"),
+        pytest.param(["init", "\x1b]0;x\x07"], "�]0;x�: no such folder", id="a-name-that-sets-a-title"),
     ],
 )
 def test_a_wrong_call_says_what_is_wrong(arguments: list[str], says: str, tune_cnn: Any) -> None:
@@ -113,6 +112,22 @@ def test_a_wrong_call_says_what_is_wrong(arguments: list[str], says: str, tune_c
     assert outcome.code == 2
     assert says in outcome.err
     assert "Traceback" not in outcome.err
+
+
+def test_control_characters_in_a_name_never_reach_the_terminal(tune_cnn: Any, shapes: Path, tmp_path: Path) -> None:
+    odd = shutil.copytree(shapes, tmp_path / "\x1b[31m")
+    outcome = tune_cnn("init", odd, "--out", "\x1b[31m.yaml")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith("wrote �[31m.yaml; try")
+
+
+def test_an_out_that_is_no_folder_is_the_callers_fault(tune_cnn: Any, shapes: Path, tmp_path: Path) -> None:
+    data = {"kind": "folders", "root": str(shapes), "splits": {"train": "train", "val": "valid"}}
+    model = {"backbone": "resnet18", "weights": "none"}
+    write_yaml(tmp_path / "space.yaml", {"name": "made", "data": data, "image": {"px": 32}, "model": model})
+    (tmp_path / "file").write_text("")
+    outcome = tune_cnn("search", "space.yaml", "--out", "file")
+    assert (outcome.code, outcome.err) == (2, f"{tmp_path / 'file' / 'made'}: Not a directory\n")
 
 
 def test_a_space_is_not_taken_for_a_config(tmp_path: Path, tune_cnn: Any) -> None:

@@ -11,9 +11,12 @@ PACKAGE = Path(tune_cnn.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 DOORS = {
-    # worker.py: the other end of the runner; cluster_check.py: Ray's schema of the files of `ray up`; knock.py: who
-    # answers at an address, before it is joined.
-    "ray": {"search/runner.py", "search/worker.py", "search/cluster_check.py", "search/knock.py"},
+    # runner.py and its other end, worker.py: Tune; ray_cluster.py: Ray itself; knock.py: who answers at an address,
+    # before it is joined; cluster_check.py: Ray's schema of the files of `ray up`.
+    "ray": {
+        *("search/runner.py", "search/worker.py", "search/ray_cluster.py"),
+        *("search/knock.py", "search/cluster_check.py"),
+    },
     "jsonschema": {"search/cluster_check.py"},
     "optuna": {"search/study.py", "search/study_file.py", "search/study_copy.py", "search/sampler.py"},
     "sqlalchemy": {"search/study.py", "search/study_file.py"},
@@ -44,6 +47,7 @@ LAYERS = {
     **dict.fromkeys(("search", "starter", "mask_guess"), 6),
     "repeat": 7,
     **dict.fromkeys(("cli", "cli_models", "cli_start", "cli_options", "cli_terminal"), 8),
+    "__main__": 9,
 }
 LIGHT = [
     *("config.py", "sections", "files.py", "yaml_files.py", "results", "space", "data/index.py", "data/split.py"),
@@ -59,6 +63,7 @@ LIGHT = [
         "search/history.py",
         "search/open_space.py",
         "cli.py",
+        "__main__.py",
     ),
 ]
 HEAVY = {

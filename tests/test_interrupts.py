@@ -1,8 +1,11 @@
 """SIGINT and SIGTERM in processes of their own."""
 
+import os
 import signal
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +74,28 @@ def test_the_same_ctrl_c_handed_on_by_a_starter_is_no_second_one() -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "kill"])
+@pytest.mark.parametrize("place", ["", "class A: a = type('B', (), {'__set_name__': wait})()"], ids=["module", "class"])
+def test_a_signal_while_modules_are_imported_is_answered_in_a_line(
+    number: signal.Signals, code: int, place: str, tmp_path: Path
+) -> None:
+    wait = 'def wait(*_):\n    import time\n    print("imports", flush=True)\n    time.sleep(60)\n'
+    (tmp_path / "typer.py").write_text(wait + (place or "wait()"))
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
+    # What runs in the background may ignore Ctrl-C, and hands that on to what it starts.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    line = [sys.executable, "-c", f"{listen}; from tune_cnn.__main__ import main; main()", "resume", "runs/a b"]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(line, stdout=pipe, stderr=pipe, text=True, env={**os.environ, "PYTHONPATH": path})
+    assert process.stdout is not None
+    assert process.stdout.readline() == "imports\n"
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (code, "interrupted; go on with: tune-cnn resume 'runs/a b'\n")
+
+
+def test_the_command_begins_with_listening() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    assert project["project"]["scripts"] == {"tune-cnn": "tune_cnn.__main__:main"}

@@ -76,3 +76,10 @@ def test_the_peak_of_the_past_is_forgotten() -> None:
     del block
     machine.reset_peak_memory()
     assert machine.peak_memory_mb() <= before + 100
+
+
+def test_the_kills_of_the_kernel_for_memory_are_counted(tmp_path: Path) -> None:
+    assert machine.oom_kills(tmp_path) == 0
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "vmstat").write_text("pgmajfault 12\noom_kill 7\ndrop_pagecache 0\n")
+    assert machine.oom_kills(tmp_path) == 7

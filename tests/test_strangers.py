@@ -1,12 +1,16 @@
 """A stranger's run folder: nothing is written, deleted or emptied outside of it, whatever its links say."""
 
+import os
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.chaos.ground import AT_RANDOM, Ground
 from tests.chaos.processes import Order, run
+from tests.malformed_runs import MALFORMED_RUNS, MalformedRun
 from tune_cnn.errors import RunFolderError
 from tune_cnn.results.records import RunFolder
 from tune_cnn.results.run_links import refuse_links_out
@@ -32,6 +36,36 @@ def searched(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def theirs(searched: Path, tmp_path: Path) -> RunFolder:
     return RunFolder(Path(shutil.copytree(searched, tmp_path / "theirs", symlinks=True)))
+
+
+@pytest.fixture(scope="module")
+def odd(searched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of which files are damaged, and then mended."""
+    return Path(shutil.copytree(searched, tmp_path_factory.mktemp("odd") / "run", symlinks=True))
+
+
+@pytest.mark.parametrize("case", MALFORMED_RUNS, ids=lambda case: case.id)
+def test_an_odd_file_in_a_run_or_a_model_is_one_clear_message_and_exit_code_2(
+    case: MalformedRun, odd: Path, searched: Path, ground: Ground, tune_cnn: Any
+) -> None:
+    image = ground.path / "images" / "test" / "cat" / "0.jpg"
+    case.damage(odd / case.file)
+    try:
+        for words in case.commands:
+            said = tune_cnn(*(word.format(run=odd, image=image) for word in words))
+            assert (said.code, said.out) == (2, ""), words
+            assert case.says in said.err
+            assert len(said.err.splitlines()) <= 3
+            assert not re.search("Traceback|[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", said.err)
+    finally:
+        mend(odd, searched, case.file)
+
+
+def mend(odd: Path, whole: Path, file: str) -> None:
+    for name in {file, "run.json", "space.yaml", "study.db", "best/model.json"}:
+        damaged = odd / name
+        shutil.rmtree(damaged) if damaged.is_dir() and not damaged.is_symlink() else damaged.unlink(missing_ok=True)
+        shutil.copyfile(whole / name, damaged)
 
 
 def lead_out(run_folder: RunFolder, name: str, outside: Path) -> Path:
@@ -60,6 +94,19 @@ def test_a_link_that_leads_out_of_a_run_is_named(name: str, theirs: RunFolder, t
     lead_out(theirs, name, tmp_path / "outside")
     with pytest.raises(RunFolderError, match="a link that leads out of the run folder"):
         refuse_links_out(theirs.path)
+
+
+def test_links_in_a_circle_pipes_and_devices_are_named(tmp_path: Path) -> None:
+    theirs = RunFolder(tmp_path / "run")
+    theirs.trial(0).path.mkdir(parents=True)
+    theirs.space.symlink_to(theirs.space)
+    os.mkfifo(theirs.trial(0).log)
+    with pytest.raises(RunFolderError) as refused:
+        refuse_links_out(theirs.path)
+    assert sorted(refused.value.faults) == [
+        f"{theirs.space}: a link that leads round in a circle; put the file itself in its place",
+        f"{theirs.trial(0).log}: a pipe or a device, which no search makes; delete it",
+    ]
 
 
 def test_links_within_a_run_are_its_own(theirs: RunFolder, tmp_path: Path) -> None:

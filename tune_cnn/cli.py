@@ -1,5 +1,6 @@
 """The command line: thin. Heavy imports stay inside the commands, so that --help and a typo answer at once."""
 
+import errno
 import shlex
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from tune_cnn import cli_models, cli_start
 from tune_cnn import cli_options as options
 from tune_cnn.cli_terminal import cache_of, terminal
 from tune_cnn.errors import ChangedDataError, InputError, StoreError, TuneCnnError
-from tune_cnn.interrupts import interrupts
+from tune_cnn.interrupts import INTERRUPTED, go_on_with, interrupts, typed_command
 from tune_cnn.masking import masked
 from tune_cnn.results.display import line
 from tune_cnn.urls import absolute, is_url
@@ -42,7 +43,8 @@ _FLAGS = (
     "search.per_trial.gpus",
     "search.seed",
 )
-_INTERRUPTED = "interrupted; "
+_OF_A_PATH = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+"""Errors of the system that say nothing of a disk, but that a path given is none for its purpose."""
 _debug = False
 
 
@@ -307,28 +309,39 @@ def _search(
     cache = cache_of(given.cache_dir, given.cache_gb)
     storage = absolute(run) if is_url(run) else None
     places = SearchPlaces(folder, cache, given.weights, given.address, given.insecure_cluster, storage)
-    command, resume = _command(), masked(shlex.join(["tune-cnn", "resume", run, *given.words()]))
+    command, resume = typed_command(), masked(shlex.join(["tune-cnn", "resume", run, *given.words()]))
     before = _changed(places.run.run)
     # Until run.json tells of this call, what it asks for is known to nobody else.
-    interrupts.farewell = lambda: _go_on(command if _changed(places.run.run) == before else resume)
+    interrupts.farewell = lambda: go_on_with(command if _changed(places.run.run) == before else resume)
     try:
         search(opened.space, places, Screen(terminal()), backbones=opened.backbones, command=command, asked=asked)
-    except (StoreError, ChangedDataError, OSError):
-        _say(interrupts.farewell().removeprefix(_INTERRUPTED))
+    except (StoreError, ChangedDataError, OSError) as error:
+        if not _is_of_a_path(error):
+            _say(interrupts.farewell().removeprefix(INTERRUPTED))
         raise
-
-
-def _command() -> str:
-    return masked(shlex.join(["tune-cnn", *sys.argv[1:]]))
-
-
-def _go_on(command: str) -> str:
-    return f"{_INTERRUPTED}go on with: {command}"
 
 
 def _changed(file: Path) -> int | None:
     """Say when a file was written last, in nanoseconds; None if there is none."""
     return file.stat().st_mtime_ns if file.exists() else None
+
+
+def _is_of_a_path(error: Exception) -> bool:
+    """Whether the user has to give another path."""
+    return isinstance(error, OSError) and error.errno in _OF_A_PATH
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Refuse names that the files of a run cannot hold; `predict` keeps none.
+
+    Raises:
+        InputError: a word is not UTF-8.
+    """
+    for word in words if "predict" not in words else ():
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{word}: is not UTF-8, and files hold it as text; give it another name") from error
 
 
 def _text(error: TuneCnnError | OSError) -> str:
@@ -340,9 +353,10 @@ def _text(error: TuneCnnError | OSError) -> str:
 
 def main() -> None:
     """Run the command line; every error on purpose becomes one message and an exit code, never a traceback."""
-    interrupts.farewell = lambda: _go_on(_command())
+    interrupts.farewell = lambda: go_on_with(typed_command())
     try:
         with interrupts.listening():
+            _check_words(sys.argv[1:])
             app()
     except SystemExit as done:
         code = done.code
@@ -350,7 +364,7 @@ def main() -> None:
         if _debug:
             raise
         Console(stderr=True).print(line(masked(_text(error))), soft_wrap=True)
-        code = 2 if isinstance(error, InputError) else 1
+        code = 2 if isinstance(error, InputError) or _is_of_a_path(error) else 1
     if interrupts.exit_code:
         Console(stderr=True).print(line(interrupts.farewell()), soft_wrap=True)
         interrupts.farewell = str

@@ -5,6 +5,8 @@ import json
 import typer
 
 from tune_cnn import cli_options as options
+from tune_cnn.cli_terminal import terminal
+from tune_cnn.results.display import line
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -26,7 +28,7 @@ def init(
     from tune_cnn.starter import write_starter
 
     file = write_starter(data_dir, out)
-    typer.echo(f"wrote {file}; try `tune-cnn check {file}`, then `tune-cnn search {file}`")
+    _say(f"wrote {file}; try `tune-cnn check {file}`, then `tune-cnn search {file}`")
 
 
 @app.command()
@@ -39,7 +41,7 @@ def sample(
     from tune_cnn.sample import write_sample
 
     write_sample(name, folder, seed=seed)
-    typer.echo(f"wrote {folder}")
+    _say(f"wrote {folder}")
 
 
 @app.command("check-cluster")
@@ -50,4 +52,8 @@ def check_cluster(file: options.ClusterFile) -> None:
     """
     from tune_cnn.search.cluster_check import check_cluster
 
-    typer.echo(f"{file}: {check_cluster(file)}, nothing wrong or open")
+    _say(f"{file}: {check_cluster(file)}, nothing wrong or open")
+
+
+def _say(text: str) -> None:
+    terminal().print(line(text), soft_wrap=True)

@@ -1,11 +1,50 @@
-"""Files and folders that appear whole or not at all, and survive a power cut once they have appeared."""
+"""Files and folders: read with care; written whole or not at all, and surviving a power cut once they are there."""
 
+import errno
+import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+MOST_JSON_BYTES = 64 * 1024**2
+"""Of a JSON file: thousands of epochs and classes fit in."""
+
+
+def read_file(path: Path, *, most_bytes: int) -> bytes:
+    """Read a file that a stranger may have put there: a pipe would be waited for, and `/dev/zero` has no end.
+
+    Raises:
+        OSError: there is none, it is no file, it cannot be read, or it holds more than `most_bytes`.
+    """
+    with open(path, "rb", opener=_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "is a pipe or a device, not a file", str(path))
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise OSError(errno.EFBIG, f"holds more than {most_bytes} bytes", str(path))
+    return data
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that a stranger may have put there.
+
+    Raises:
+        OSError: as `read_file`.
+        ValueError: it is no JSON, or nested too deep.
+    """
+    try:
+        return json.loads(read_file(path, most_bytes=MOST_JSON_BYTES))
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def write_whole(path: Path, data: bytes | str, *, durable: bool = True) -> None:

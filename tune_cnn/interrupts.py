@@ -5,16 +5,25 @@ scratch files deleted.
 """
 
 import os
+import shlex
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tune_cnn.masking import masked
+
+INTERRUPTED = "interrupted; "
 _SECONDS_IN_ORDER = 8.0
 """Of the ten that a command may take to end."""
 _SECONDS_OF_ONE = 1.0
 """Some starters hand on a Ctrl-C that the terminal has given to all: what follows so soon is the same one again."""
+
+
+INTERRUPTED = "interrupted; "
+"""What a farewell begins with."""
 
 
 class Interrupts:
@@ -45,21 +54,31 @@ class Interrupts:
         now = time.monotonic()
         if self.exit_code:
             if now - self._came > _SECONDS_OF_ONE:
-                self._leave()
+                self.leave()
             return
         self.exit_code, self._came = 128 + number, now
-        late = threading.Timer(_SECONDS_IN_ORDER, self._leave)
+        late = threading.Timer(_SECONDS_IN_ORDER, self.leave)
         late.daemon = True
         late.start()
         raise KeyboardInterrupt
 
-    def _leave(self) -> None:
-        """End the process here and now, whatever it waits for."""
+    def leave(self) -> None:
+        """Say farewell and end the process here and now, whatever it waits for."""
         try:
             if text := self.farewell():
                 os.write(2, f"{text}\n".encode(errors="replace"))  # a stream may be held by whom we interrupt
         finally:
-            os._exit(self.exit_code)
+            os._exit(self.exit_code or 128 + signal.SIGINT)
 
 
 interrupts = Interrupts()
+
+
+def typed_command() -> str:
+    """Give this call as one may type it again, without its secrets."""
+    return masked(shlex.join(["tune-cnn", *sys.argv[1:]]))
+
+
+def go_on_with(command: str) -> str:
+    """Say what an interrupted call says last."""
+    return f"{INTERRUPTED}go on with: {command}"

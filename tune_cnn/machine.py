@@ -109,3 +109,16 @@ def peak_memory_mb() -> float:
                 return round(int(line.split()[1]) / 2**10, 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def oom_kills(root: Path = Path("/")) -> int:
+    """Count the processes that the kernel has killed for lack of memory, of whichever container, since it started.
+
+    Returns:
+        0 too where it does not tell: before Linux 4.13, and on other systems.
+    """
+    with suppress(OSError):
+        for line in (root / "proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0

@@ -5,6 +5,7 @@ The parser is ruamel.yaml's; the values are made here from its events, so that n
 value keeps its line, and an alias bomb is refused before it explodes.
 """
 
+import errno
 import io
 import math
 import re
@@ -24,7 +25,7 @@ from ruamel.yaml.representer import SafeRepresenter
 from tune_cnn.config_faults import faults_of, printable, shown
 from tune_cnn.config_shape import Location, Scalar, dotted
 from tune_cnn.errors import SpaceFileError
-from tune_cnn.files import write_whole
+from tune_cnn.files import read_file, write_whole
 
 Model = TypeVar("Model", bound=BaseModel)
 Place = Callable[[int], str]
@@ -141,14 +142,16 @@ def load_model(path: Path, model: type[Model]) -> Model:
 
 def _text_of(path: Path) -> str:
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise SpaceFileError(f"{path}: {size} bytes are too many for such a file; write {MAX_BYTES} at most")
-        return path.read_bytes().decode("utf-8")
+        data = read_file(path, most_bytes=MAX_BYTES)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            too_many = f"{path}: more than {MAX_BYTES} bytes are too many for such a file; write fewer"
+            raise SpaceFileError(too_many) from error
         raise SpaceFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+    try:
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        line = data[: error.start].count(b"\n") + 1
         raise SpaceFileError(f"{path}:{line}: not UTF-8 text ({error.reason}); save the file as UTF-8") from error
 
 
@@ -280,6 +283,9 @@ class _Reader:
 
     def _scalar(self, event: Any) -> Scalar:
         text: str = event.value
+        if "\0" in text:  # no path and no column of a database holds it
+            self._fault(event, f"the text {shown(text)} holds the character \\0; remove it")
+            return text.replace("\0", "")
         if not event.implicit[0]:
             return text
         if _NOT_FINITE.fullmatch(text):

@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from tests.chaos.stub_trial import Told, epochs
 from tune_cnn.results.failures import failure_of, write_traceback
 from tune_cnn.results.records import TrialFolder
-from tune_cnn.search import runner
+from tune_cnn.search import ray_cluster, runner
 from tune_cnn.search.bridge import Bridge, Session, epoch_message, failure_message
 from tune_cnn.search.slots import Slots
 from tune_cnn.sections.search import Metric
@@ -32,9 +33,13 @@ def install(slots: int) -> None:
     def offered(*_given: object, **_more: object) -> Slots:
         return Slots(float(slots), 0.0, 1.0, 0.0, slots)
 
-    replaced: dict[str, Callable[..., Any]] = {"ray_running": ray_running, "slots": offered, "run_jobs": run_jobs}
-    for name, stand_in in replaced.items():
-        setattr(runner, name, stand_in)
+    replaced: list[tuple[ModuleType, str, Callable[..., Any]]] = [
+        (ray_cluster, "ray_running", ray_running),
+        (ray_cluster, "slots", offered),
+        (runner, "run_jobs", run_jobs),
+    ]
+    for module, name, stand_in in replaced:
+        setattr(module, name, stand_in)
 
 
 @dataclass

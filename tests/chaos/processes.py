@@ -18,7 +18,7 @@ from tests.chaos import executor, failpoints, stub_trial
 from tests.chaos.failpoints import Fault
 from tests.chaos.sabotage import SABOTAGE
 from tune_cnn import cli
-from tune_cnn.search import session
+from tune_cnn.search import live_tables, unwritten
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
@@ -121,7 +121,8 @@ def obey(order: Order) -> None:
     if order.sabotage:
         SABOTAGE[order.sabotage]()
     if order.fault:
-        session._TABLE_TIME_SHARE, session._SECONDS_BETWEEN_WRITES = 1e9, 0.0  # points come in the same order each time
+        # Points come in the same order each time.
+        live_tables._TIME_SHARE, unwritten._SECONDS_BETWEEN_WRITES = 1e9, 0.0
         failpoints.install(order.fault)
     sys.argv = ["tune-cnn", *order.arguments]
     part.rename(order.out)

@@ -1,4 +1,8 @@
-"""A search of stub trials on a cluster, in this process; or in one of its own: `python -m tests.search.on_cluster`."""
+"""A search of stub trials on a cluster, in this process.
+
+Or in one of its own: `python -m tests.search.on_cluster ADDRESS FOLDER SECONDS_PER_EPOCH [NAME=VALUE]…`, with `local`
+for a Ray of its own: a process that has spoken to one without a token cannot speak to one with.
+"""
 
 import sys
 from collections.abc import Callable
@@ -13,11 +17,12 @@ from tests.search.stub_trial import StubTrial, visits
 from tune_cnn.data.cache import Cache
 from tune_cnn.progress import Patience
 from tune_cnn.results.records import EpochRecord, RunFolder, TrialFacts
-from tune_cnn.search import runner
+from tune_cnn.search import ray_cluster, runner
 from tune_cnn.search.jobs import Job
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
 from tune_cnn.space.schema import Space
+from tune_cnn.storage.place import Share
 
 # Drawn at random, and nobody is stopped: so neither values nor scores depend on who ends first.
 SEARCH = ("search.asha=null", "search.random_trials=8", "search.trials=8", "training.epochs=5")
@@ -53,15 +58,23 @@ def run_search(
     work: StubTrial,
     *overrides: str,
     meanwhile: Callable[[Watched], None] | None = None,
+    share: Share | None = None,
 ) -> Watched:
     space = made_space(folder, overrides=(*SEARCH, *overrides))
     session = Watched.open(space, RunFolder(folder / "run"))
     session.meanwhile = meanwhile
-    with runner.ray_running(address, insecure=True) as scratch:
-        offered = runner.slots(space.search.per_trial, None, lambda: 1.0)
+    with ray_cluster.ray_running(address, insecure=True) as scratch:
+        offered = ray_cluster.slots(space.search.per_trial, None, lambda: 1.0)
         cache = Cache(folder / "cache")
         runner.run_jobs(
-            session, offered, metric="val_accuracy", cache=cache, scratch=scratch, patience=PATIENT, work=work
+            session,
+            offered,
+            metric="val_accuracy",
+            cache=cache,
+            scratch=scratch,
+            patience=PATIENT,
+            work=work,
+            share=share,
         )
     session.write_tables()
     return session
@@ -112,4 +125,5 @@ def begun(session: Watched, trial: int) -> list[tuple[int, str]]:
 
 
 if __name__ == "__main__":
-    run_search(sys.argv[1], Path(sys.argv[2]), StubTrial(epoch_seconds=0.2), *sys.argv[3:])
+    _, at, into, seconds, *changes = sys.argv
+    run_search(None if at == "local" else at, Path(into), StubTrial(epoch_seconds=float(seconds)), *changes)

@@ -34,7 +34,7 @@ class Fault:
 
     trial: int
     epoch: int
-    kind: Literal["killed", "hangs", "diverges", "out of memory", "gets nowhere"]
+    kind: Literal["killed", "hangs", "crashes", "diverges", "out of memory", "gets nowhere"]
     times: int = ALWAYS
 
 
@@ -80,6 +80,8 @@ class StubTrial:
             match fault.kind:
                 case "killed":
                     os.kill(os.getpid(), signal.SIGKILL)
+                case "crashes":
+                    os.abort()
                 case "hangs":
                     time.sleep(1000)
                 case "diverges":

@@ -78,6 +78,20 @@ def test_what_would_strike_any_trial_ends_the_search_and_leaves_the_trial_open(
     assert [record.state for record in again.records.values()] == ["running", "running"]
 
 
+def test_what_a_worker_left_in_its_log_says_more_than_that_it_was_lost(tmp_path: Path) -> None:
+    told: list[str] = []
+    session = open_session(made_space(tmp_path), RunFolder(tmp_path / "run"), on_event=told.append)
+    bridge = Bridge(session, lambda: 8)
+    log = started(bridge, session, "a").folder / "trial.log"
+    log.write_text("Fatal Python error: Aborted\n\nThread 0x1 (most recent call first):\n")
+    bridge.on_end("a", failed=True)
+    lost = "trial 0 lost its worker (crashed: Aborted; stack in trial.log), goes on from epoch 2 (1 of 3)"
+    assert told[-1] == lost
+    assert bridge.propose("b") is not None
+    bridge.on_end("b", failed=True)
+    assert told[-1].startswith("trial 0 lost its worker (killed, or out of memory), "), "the log is as it was"
+
+
 def test_a_study_that_breaks_ends_the_search_though_the_executor_swallows_the_error(
     bridge: Bridge, session: SearchSession
 ) -> None:

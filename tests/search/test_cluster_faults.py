@@ -13,6 +13,7 @@ import pytest
 from tests.search.on_cluster import Machines, Watched, begun, leaderboard, run_search, undisturbed
 from tests.search.stub_trial import Fault, StubTrial
 from tune_cnn.results.records import RunFolder
+from tune_cnn.storage.place import Share
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 ROOT = Path(__file__).parents[2]
@@ -27,13 +28,14 @@ FAULTS = (
     Fault(4, 3, "hangs"),
     Fault(5, 2, "diverges"),
     Fault(6, 3, "out of memory"),
+    Fault(7, 4, "crashes", times=1),
 )
 RECOVERS, FAILS = [0, 1, 3, 7], [2, 4, 5, 6]
 
 
 @pytest.fixture(scope="module")
 def struck(machines: Machines, tmp_path_factory: pytest.TempPathFactory) -> Watched:
-    """A search of eight trials, two of which nothing happens to."""
+    """A search of eight trials, one of which nothing happens to."""
     machines.add(cpus=4)
     try:
         return run_search(machines.address, tmp_path_factory.mktemp("struck"), StubTrial(FAULTS))
@@ -58,6 +60,7 @@ def test_whoever_recovers_has_the_scores_of_an_undisturbed_run(struck: Watched, 
         pytest.param(4, [1, 2, 3, 3], id="hangs-whenever-it-comes-to-epoch-3"),
         pytest.param(5, [1, 2], id="diverges"),
         pytest.param(6, [1, 2, 3], id="memory-error"),
+        pytest.param(7, [1, 2, 3, 4, 4, 5], id="crashes-once"),
     ],
 )
 def test_a_trial_goes_on_from_its_last_epoch_as_often_as_may_help(
@@ -93,6 +96,24 @@ def test_the_user_is_told_of_each_interruption_and_how_many_are_left(struck: Wat
     assert [f"trial 2 {lost}, goes on from epoch 2 ({time} of 3)" in told for time in (1, 2, 3)] == [True] * 3
 
 
+def test_why_a_trials_folder_cannot_be_made_is_told(machines: Machines, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "trials").write_text("in the way of what lies below")
+    elsewhere = Share(f"memory://{tmp_path.name}", tmp_path / "run", home="another machine")
+    machines.add(cpus=1)
+    try:
+        session = run_search(machines.address, tmp_path, StubTrial(), "search.trials=1", share=elsewhere)
+    finally:
+        machines.lose(0)
+    assert session.records[0].reason.startswith("NotADirectoryError: ")
+
+
+def test_a_crash_is_told_as_one_and_its_stack_is_in_the_log(struck: Watched) -> None:
+    why = "crashed: Aborted; stack in trial.log"
+    assert f"trial 7 lost its worker ({why}), goes on from epoch 4 (1 of 3)" in struck.lines
+    assert "in _suffer" in struck.run.trial(7).log.read_text()
+
+
 def test_the_log_of_a_trial_tells_of_its_interruptions_and_where_it_hung(struck: Watched) -> None:
     killed, hung = (struck.run.trial(number).log.read_text() for number in (1, 3))
     assert "lost its worker (killed, or out of memory), goes on from epoch 3 (1 of 3), on " in killed
@@ -101,12 +122,29 @@ def test_the_log_of_a_trial_tells_of_its_interruptions_and_where_it_hung(struck:
     assert "hung (no progress for" in hung
 
 
+def search_in_its_own_process(address: str, folder: Path, seconds: float, *overrides: str) -> subprocess.Popen[str]:
+    line = [sys.executable, "-m", "tests.search.on_cluster", address, str(folder), str(seconds), *overrides]
+    return subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
 def test_rays_own_guard_of_memory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_memory_usage_threshold", "0.01")  # of the machine's memory, which is less than Ray takes
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "250")
-    session = run_search(None, tmp_path, StubTrial(epoch_seconds=5), "search.trials=1")
+    search = search_in_its_own_process("local", tmp_path, 5, "search.trials=1")
+    _, err = search.communicate(timeout=240)
+    assert search.returncode == 0, err
     why = "(memory ran out on its machine); write a smaller training.batch_size or image.px, or run fewer trials"
-    assert f"lost its worker 4 times, always in epoch 1 {why}" in session.records[0].reason
+    assert f"lost its worker 4 times, always in epoch 1 {why}" in leaderboard(RunFolder(tmp_path / "run")).reason[0]
+
+
+def test_where_ray_does_not_start_the_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    far_down = tmp_path / ("d" * 99)
+    far_down.mkdir()
+    monkeypatch.setenv("TMPDIR", str(far_down))
+    search = search_in_its_own_process("local", tmp_path, 5)
+    _, err = search.communicate(timeout=240)
+    assert "SearchError: Ray does not start on this machine (OSError: " in err
+    assert f"if {far_down} is full, or far down, set TMPDIR to another folder" in err
 
 
 def test_a_search_begins_although_rays_first_workers_do_not_come_up_in_time(
@@ -130,10 +168,9 @@ def test_two_searches_on_one_cluster_do_not_mix(machines: Machines, tmp_path: Pa
         searches = []
         for folder, overrides in zip(folders, wanted, strict=True):
             folder.mkdir()
-            line = [sys.executable, "-m", "tests.search.on_cluster", machines.address, str(folder), *overrides]
-            searches.append(subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True))
+            searches.append(search_in_its_own_process(machines.address, folder, 0.2, *overrides))
         for search in searches:
-            _, err = search.communicate(timeout=120)
+            _, err = search.communicate(timeout=240)
             assert search.returncode == 0, err
     finally:
         machines.lose(0)

@@ -14,6 +14,7 @@ from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
 from tune_cnn.files import point_to
 from tune_cnn.results.effective import write_effective
+from tune_cnn.results.failures import Failure
 from tune_cnn.results.finals import judge
 from tune_cnn.results.records import RunFolder, TrialFolder
 from tune_cnn.search.bridge import Session
@@ -21,7 +22,7 @@ from tune_cnn.search.final_scores import Judged, score_finals, verdict
 from tune_cnn.search.finalists import finalists, finals_seconds, repeats_of
 from tune_cnn.search.finals import FinalsSession
 from tune_cnn.search.jobs import Job
-from tune_cnn.search.retries import LOST
+from tune_cnn.search.retries import LOST, Loss
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
 from tune_cnn.sections.search import FinalsConfig
@@ -273,9 +274,15 @@ def test_a_repeat_whose_worker_died_is_tried_again_by_the_next_driver(tmp_path: 
     session = searched_in(tmp_path)
     finals = made_finals(session)
     job = proposed(finals)
+    losses = (Loss(Failure("killed", "worker"), 1), Loss(Failure("no progress for 61 s", "hang"), 2))
+    finals.on_retry(job.number, "lost its worker", losses)
+    finals = made_finals(session)  # the one before was killed, and did not give up
+    again = proposed(finals)
+    assert (again.folder, again.losses, job.losses) == (job.folder, losses, ())
     finals.on_end(job.number, f"{LOST} 4 times, in epochs 1, 2 (killed)")
     assert proposed(finals).folder != job.folder
-    assert proposed(made_finals(session)).folder == job.folder
+    again = proposed(made_finals(session))
+    assert (again.folder, again.losses) == (job.folder, ())
 
 
 def test_the_first_repeat_of_each_configuration_goes_before_the_second_of_any(tmp_path: Path) -> None:

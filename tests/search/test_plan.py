@@ -14,7 +14,6 @@ from tests.conftest import trial_config
 from tests.search.driving import made_space
 from tests.search.pricing import price, search_of
 from tests.space.made import space_of
-from tests.test_cli import tune_cnn as tune_cnn
 from tune_cnn.data.cache import Cache
 from tune_cnn.search.cost import Costs, Images
 from tune_cnn.search.guess import guessed_times, scale_of

@@ -7,11 +7,12 @@ import pytest
 from tests.search.driving import begin, epoch_of, facts_of, made_space, open_session
 from tune_cnn.results.failures import Failure
 from tune_cnn.results.records import RunFolder, State
-from tune_cnn.search.bridge import Bridge, epoch_message, failure_message
+from tune_cnn.search.bridge import DIED, Bridge, epoch_message, failure_message
 from tune_cnn.search.jobs import Job
-from tune_cnn.search.retries import MEMORY_RAN_OUT
+from tune_cnn.search.retries import KILLED, MEMORY_RAN_OUT
 from tune_cnn.search.session import SearchSession
 
+GONE = Failure("its machine is gone", "outage")
 HUNG = failure_message(Failure("no progress for 61 s", "hang"))
 
 
@@ -77,12 +78,13 @@ def test_a_trial_whose_worker_was_lost_is_given_out_again_before_any_other(tmp_p
 
 def test_where_memory_ran_out_the_reason_says_what_to_do(tmp_path: Path) -> None:
     executor = Executor(tmp_path)
-    for epoch, cause in ((2, MEMORY_RAN_OUT), (3, "its machine is gone"), (3, MEMORY_RAN_OUT), (4, MEMORY_RAN_OUT)):
+    for epoch, cause in ((2, MEMORY_RAN_OUT), (3, KILLED), (3, MEMORY_RAN_OUT), (4, MEMORY_RAN_OUT)):
         assert executor.start() is not None
         for each in range(1, epoch):
             executor.tell(0, each)
         executor.lose(0, lost=Failure(cause, "worker"))
-    told = "in epochs 2, 3, 4 (memory ran out on its machine, its machine is gone); write a smaller training.batch_size"
+    causes = "memory ran out on its machine, killed, or out of memory"
+    told = f"in epochs 2, 3, 4 ({causes}); write a smaller training.batch_size"
     assert executor.session.records[0].reason.startswith(f"lost its worker 4 times, {told}")
 
 
@@ -123,10 +125,48 @@ def test_a_trial_is_tried_again_as_often_as_may_help(
     assert (record.state, record.reason) == ("failed", reason)
 
 
+@pytest.mark.parametrize(
+    ("message", "lost", "most"),
+    [
+        pytest.param("", DIED, 3, id="its-worker-is-lost"),
+        pytest.param("", GONE, 3, id="its-machine-is-lost"),
+        pytest.param(HUNG, None, 1, id="it-hangs"),
+    ],
+)
+def test_a_driver_that_goes_on_counts_on(tmp_path: Path, message: str, lost: Failure | None, most: int) -> None:
+    for time in range(1, most + 1):
+        executor = Executor(tmp_path)  # the one before was killed
+        assert executor.start() is not None
+        executor.lose(0, message, lost=lost)
+        assert executor.lines[-1].endswith(f"begins anew ({time} of {most})")
+    executor = Executor(tmp_path)
+    assert executor.start() is not None
+    executor.lose(0, message, lost=lost)
+    assert state_of(executor) == "failed"
+
+
+def test_a_trial_that_gets_on_may_lose_any_number_of_machines(tmp_path: Path) -> None:
+    executor = Executor(tmp_path)
+    for epoch in (2, 3, 4, 5, 6):
+        assert executor.start() is not None
+        for each in range(1, epoch):
+            executor.tell(0, each)
+        executor.lose(0, lost=GONE)
+        assert executor.lines[-1].endswith(
+            f"lost its worker (its machine is gone), goes on from epoch {epoch} (1 of 3)"
+        )
+    for _attempt in range(3):
+        assert state_of(executor) == "running"
+        assert executor.start() is not None
+        executor.lose(0, lost=GONE)
+    told = "lost its worker 4 times, always in epoch 6 (its machine is gone)"
+    assert (state_of(executor), executor.session.records[0].reason) == ("failed", told)
+
+
 def test_what_became_of_a_worker_is_told(tmp_path: Path) -> None:
     executor = Executor(tmp_path)
     executor.start()
-    executor.lose(0, lost=Failure("its machine is gone", "worker"))
+    executor.lose(0, lost=GONE)
     assert executor.lines[-1] == "trial 0 lost its worker (its machine is gone), begins anew (1 of 3)"
 
 
@@ -170,6 +210,25 @@ def test_no_more_trials_are_given_out_than_there_is_room_for_now(tmp_path: Path)
         "no machine is left that a trial could run on: waiting for one",
         "the cluster has changed: 3 trials at a time from now on",
     ]
+
+
+def test_trials_that_find_no_worker_are_told_of_once(tmp_path: Path) -> None:
+    now = [0.0]
+    executor = Executor(tmp_path, slots=3)
+    executor.bridge = Bridge(executor.session, lambda: executor.slots, clock=lambda: now[0])
+    assert executor.start_all() == [0, 1, 2]
+    executor.bridge.on_start(executor.out[1][0])
+    told = len(executor.lines)
+    for seconds in (59.0, 61.0, 1000.0):
+        now[0] = seconds
+        assert executor.start() is None
+    (line,) = executor.lines[told:]
+    assert line.startswith("2 trials have waited 60 s for a worker: the machines are taken")
+    executor.lose(0)
+    assert executor.start_all() == [0]
+    now[0] = 1061.0
+    assert executor.start() is None
+    assert executor.lines[-1].startswith("1 trial has waited 60 s for a worker: ")
 
 
 def test_a_trial_that_was_to_stop_when_its_worker_was_lost_is_stopped_at_its_first_word(tmp_path: Path) -> None:

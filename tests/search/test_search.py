@@ -69,7 +69,7 @@ class Command:
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         # What runs in the background of a script ignores Ctrl-C, and hands that on to what it starts.
         listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-        code = f"{listen}; from tune_cnn.cli import main; main()"
+        code = f"{listen}; from tune_cnn.__main__ import main; main()"
         line = [sys.executable, "-c", code, *map(str, arguments)]
         pipe = subprocess.PIPE
         started = subprocess.Popen(line, cwd=self.folder, env=self.environment, stdout=pipe, stderr=pipe, text=True)
@@ -340,13 +340,22 @@ def interrupted(command: Command) -> Path:
     return command.folder / run
 
 
+def answers_signals(process: "subprocess.Popen[str]") -> bool:
+    """Whether a process has come so far as to catch SIGTERM and SIGINT: until then Python has not begun with ours."""
+    fields = dict(line.split(":\t") for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
+    caught = int(fields["SigCgt"], 16)
+    return all(caught >> (number - 1) & 1 for number in (signal.SIGTERM, signal.SIGINT))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_at_any_moment_of_the_start_ends_the_search_within_ten_seconds(
     command: Command, sign: signal.Signals
 ) -> None:
-    for step in range(1, 25):
+    for step in range(24):
         process = command.start(*ONE_BY_ONE, "--name", f"start-{sign.name}")
+        while not answers_signals(process):
+            time.sleep(0.001)
         time.sleep(0.4 * step)
         process.send_signal(sign)
         out, err = process.communicate(timeout=10)

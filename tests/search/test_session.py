@@ -128,6 +128,11 @@ def test_one_failed_trial_does_not_end_the_search(session: SearchSession) -> Non
         pytest.param(["one", "other"] * 4, False, id="different-causes"),
         pytest.param([f"OSError: trials/{number}: full" for number in range(5)], True, id="alike-but-for-a-number"),
         pytest.param(
+            [f"lost its worker 4 times, in epochs 1, {'2, ' * number}9 (killed)" for number in range(5)],
+            True,
+            id="lost-their-workers-in-other-epochs",
+        ),
+        pytest.param(
             [f"DivergedError: at rate {number}" for number in range(5)], False, id="diverged-at-different-rates"
         ),
     ],

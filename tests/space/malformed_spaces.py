@@ -459,6 +459,7 @@ SEARCH_FAULTS = (
         "keep one of them (when model.freeze.depth is 0.5 and model.freeze.last_units is 3)",
         id="choices-that-clash",
     ),
+    _line(5, '  root: "a\\0b"', r"the text 'a\x00b' holds the character \0; remove it", id="nul-in-a-path"),
     _line(
         14,
         "augment: {choice: [none, lite]}",

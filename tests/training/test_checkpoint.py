@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,6 +198,50 @@ def test_from_a_damaged_checkpoint_the_trial_goes_back_to_the_one_before_and_say
     assert (found[0].epoch, found[1]) == (2, so_far)
     assert "goes on from the checkpoint of epoch 2, the one before" in caplog.text
     assert ("the checkpoint is damaged" in caplog.text) is (damage != "gone")
+
+
+ODD_STATES: dict[str, bytes | dict[str, Any]] = {
+    "empty": b"",
+    "binary": bytes(range(256)),
+    "number": b"7",
+    "null": b"null",
+    "number-without-end": b"9" * 5000,
+    "nested-too-deep": b"[" * 3000 + b"]" * 3000,
+    "no-format": {"format": ...},
+    "format-in-words": {"format": "five"},
+    "no-name-of-tensors": {"tensors": ...},
+    "number-for-a-name": {"tensors": 7},
+    "path-for-a-name": {"tensors": "../../etc/passwd"},
+    "device-for-a-name": {"tensors": "/dev/zero"},
+    "no-best": {"best": ...},
+    "list-for-best": {"best": []},
+    "best-without-a-score": {"best": {"epoch": 1}},
+    "best-elsewhere": {"best": {"epoch": 1, "score": 0.5, "val_confusion": [], "tensors": "../x"}},
+    "no-optimizer": {"optimizer": ...},
+    "null-for-the-optimizer": {"optimizer": None},
+    "optimizer-of-words": {"optimizer": {"scalars": {"one": {}}, "param_groups": []}},
+    "no-frozen-units": {"frozen_units": ...},
+    "no-history": {"history": ...},
+    "no-step": {"step": ...},
+}
+
+
+@pytest.mark.parametrize("odd", ODD_STATES.values(), ids=list(ODD_STATES))
+def test_an_odd_checkpoint_is_passed_over_whoever_has_signed_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, odd: bytes | dict[str, Any]
+) -> None:
+    for epoch in (1, 2):
+        save_checkpoint(tmp_path, checkpoint(epoch, network()), None)
+    state = tmp_path / "state.json"
+    if isinstance(odd, bytes):
+        state.write_bytes(odd)
+    else:
+        body = read_state(state) | odd
+        state.write_text(state_text({name: value for name, value in body.items() if value is not ...}))
+    found = load_checkpoint(tmp_path, network())
+    assert found is not None
+    assert found[0].epoch == 1
+    assert "the checkpoint is damaged" in caplog.text
 
 
 def test_going_back_leaves_a_sound_checkpoint_behind_the_next_one(tmp_path: Path) -> None:

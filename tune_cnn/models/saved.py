@@ -1,18 +1,19 @@
 """A trained model as a folder: model.safetensors, model.json (all that is needed to use it), config.yaml."""
 
 import hashlib
-import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PositiveFloat, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from tune_cnn.config import Task, TrialConfig
 from tune_cnn.errors import InputError, RunFolderError
+from tune_cnn.files import read_json
 from tune_cnn.models.build import build_network
 from tune_cnn.models.network import Network
 from tune_cnn.results.best_model import CARD, CONFIG, WEIGHTS, write_model
@@ -24,6 +25,7 @@ from tune_cnn.yaml_files import write_yaml
 
 Content = TypeVar("Content")
 Channels = Annotated[ListOf[float], Field(min_length=3, max_length=3)]
+_MOST_TOLD = 3  # tensors that do not fit
 
 
 class ModelCard(Section):
@@ -33,16 +35,22 @@ class ModelCard(Section):
     task: Task
     model: ModelConfig
     image: ImageConfig
-    classes: ListOf[str]
+    classes: Annotated[ListOf[str], Field(min_length=1)]
     mean: Channels
     """Of the pixels in [0, 1], subtracted from each channel (red, green, blue)."""
-    std: Channels
+    std: Annotated[ListOf[PositiveFloat], Field(min_length=3, max_length=3)]
     metric: Metric
     score: float
     epoch: int
     seed: int
     sha256: str
     """Of model.safetensors."""
+
+    @model_validator(mode="after")
+    def _check_task(self) -> Self:
+        if (self.task == "segmentation") != (self.model.decoder is not None):
+            raise ValueError(f"model.decoder {self.model.decoder} does not fit the task {self.task}")
+        return self
 
 
 def save_model(
@@ -84,13 +92,17 @@ def read_whole(folder: Path, read: Callable[[Path], Content]) -> Content:
         folder: a model folder or a link to one.
         read: given the folder itself; may raise InputError or OSError if a file is missing.
     """
-    whole = folder.resolve()
+    whole = _real(folder)
     try:
         return read(whole)
     except (InputError, OSError):
-        if (now := folder.resolve()) == whole:
+        if (now := _real(folder)) == whole:
             raise
         return read(now)
+
+
+def _real(folder: Path) -> Path:
+    return Path(os.path.realpath(folder))  # Path.resolve would raise where links lead round in a circle
 
 
 def load_model(folder: Path) -> tuple[Network, ModelCard]:
@@ -110,13 +122,41 @@ def _load_model(folder: Path) -> tuple[Network, ModelCard]:
     data = file.read_bytes()
     if hashlib.sha256(data).hexdigest() != card.sha256:
         raise RunFolderError(f"{file}: damaged, its SHA-256 is not the one that model.json names")
-    bare = card.model.model_copy(update={"weights": "none"})
-    model = build_network(bare, len(card.classes), px=card.image.px)
+    model = _build(card, folder / CARD)
     try:
-        model.load_state_dict(load(data))
-    except (RuntimeError, SafetensorError) as error:
-        raise RunFolderError(f"{file}: does not hold the network that model.json describes: {error}") from error
+        weights = load(data)
+    except SafetensorError as error:
+        raise RunFolderError(f"{file}: does not hold the network that {CARD} describes: {error}") from error
+    if misfits := [*_misfits(weights, model.state_dict())]:
+        more = f"; and {len(misfits) - _MOST_TOLD} more" if len(misfits) > _MOST_TOLD else ""
+        told = "; ".join(misfits[:_MOST_TOLD])
+        raise RunFolderError(f"{file}: does not hold the network that {CARD} describes: {told}{more}")
+    model.load_state_dict(weights)
     return model.eval(), card
+
+
+def _build(card: ModelCard, file: Path) -> Network:
+    """Build the network that a card describes; its weights are not yet those of the model."""
+    bare = card.model.model_copy(update={"weights": "none"})
+    try:
+        return build_network(bare, len(card.classes), px=card.image.px)
+    except InputError as error:
+        raise RunFolderError(f"{file}: {fault}" for fault in error.faults) from error
+    except RuntimeError as error:  # more than memory holds
+        first = str(error).splitlines()[0]
+        raise RunFolderError(f"{file}: the network that it describes cannot be built: {first}") from error
+
+
+def _misfits(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[str]:
+    """Name the tensors that are missing, of another shape, or too many."""
+    for name, tensor in wanted.items():
+        if name not in found:
+            yield f"{name} is missing"
+        elif found[name].shape != tensor.shape:
+            yield f"{name} is {tuple(found[name].shape)}, not {tuple(tensor.shape)}"
+    for name in found:
+        if name not in wanted:
+            yield f"{name} is not part of it"
 
 
 def cpu_copy(module: nn.Module) -> dict[str, Tensor]:
@@ -128,7 +168,7 @@ def _read_card(file: Path) -> ModelCard:
     if not file.is_file():
         raise RunFolderError(f"{file}: no such file; give a model folder such as runs/NAME/best")
     try:
-        return ModelCard.model_validate(json.loads(file.read_bytes()))
+        return ModelCard.model_validate(read_json(file))
     except (ValidationError, ValueError) as error:
         raise RunFolderError(f"{file}: not a model description of tune-cnn: {_first_line(error)}") from error
 
@@ -136,5 +176,6 @@ def _read_card(file: Path) -> ModelCard:
 def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         fault = error.errors()[0]
-        return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+        where = ".".join(map(str, fault["loc"]))
+        return f"{where}: {fault['msg']}" if where else str(fault["msg"])
     return str(error)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from tune_cnn.files import sync_all
+from tune_cnn.files import read_json, sync_all
 from tune_cnn.results.confusion import write_confusion
 from tune_cnn.results.records import TrialFolder
 from tune_cnn.results.scores import Counts
@@ -85,7 +85,7 @@ def read_state(file: Path) -> dict[str, Any]:
         ValueError: it is no JSON.
         FileNotFoundError: it is gone.
     """
-    body = json.loads(file.read_bytes())
+    body = read_json(file)
     if not isinstance(body, dict) or body.pop(_DIGEST, None) != _digest(body):
         raise DamagedModelError(f"the content of {file.name} is not what it was written with")
     return body
@@ -99,7 +99,7 @@ def has_sound_best(folder: TrialFolder) -> bool:
     """Whether there is a best model, every byte of it as it was written."""
     try:
         _whole(folder.best.resolve())
-    except (OSError, ValueError, KeyError, TypeError, DamagedModelError):
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, DamagedModelError):
         return False
     return True
 
@@ -150,7 +150,7 @@ def _best_epoch(folder: TrialFolder) -> tuple[Path, BestEpoch] | None:
 
 def _brought_up(there: Path, place: Path, best: BestEpoch) -> tuple[Tensors, dict[str, Any], Counts, BestEpoch] | None:
     """Give the tensors, the card and the confusion of the best epoch; None if they are the ones that are there."""
-    card = json.loads((there / CARD).read_bytes())
+    card = read_json(there / CARD)
     if (card["epoch"], card["score"]) == (best.epoch, best.score):
         return None
     tensors = _whole(there)
@@ -166,7 +166,7 @@ def _brought_up(there: Path, place: Path, best: BestEpoch) -> tuple[Tensors, dic
 def _whole(model: Path) -> Tensors:
     """Read all tensors of a model folder."""
     data = (model / WEIGHTS).read_bytes()
-    if hashlib.sha256(data).hexdigest() != json.loads((model / CARD).read_bytes())["sha256"]:
+    if hashlib.sha256(data).hexdigest() != read_json(model / CARD)["sha256"]:
         raise DamagedModelError(f"the content of {model / WEIGHTS} is not the one that {CARD} names")
     tensors: Tensors = load(data)
     return tensors

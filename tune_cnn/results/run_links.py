@@ -1,6 +1,10 @@
-"""Links in a run folder: those that tune-cnn makes stay within it, and others are not followed to write or delete."""
+"""What a run folder of a stranger may hold besides files: links out of it are not followed to write or delete.
+
+Links that tune-cnn makes stay within the folder. Pipes and devices it makes none, and would wait for them.
+"""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from tune_cnn.errors import RunFolderError
@@ -10,22 +14,26 @@ def refuse_links_out(run: Path) -> None:
     """Make sure that whoever writes below a run folder writes nowhere else: it may come from a stranger.
 
     Raises:
-        RunFolderError: a link in it leads out of it.
+        RunFolderError: a link in it leads out of it or round in a circle, or there is a pipe or a device in it.
     """
-    whole = run.resolve()
-    faults = [
-        f"{link}: a link that leads out of the run folder, to {link.resolve()}; put the file itself in its place"
-        for link in _links(whole)
-        if not link.resolve().is_relative_to(whole)
-    ]
-    if faults:
+    whole = os.path.realpath(run)
+    if faults := [f"{path}: {fault}" for path in _paths(whole) if (fault := _fault(path, whole))]:
         raise RunFolderError(faults)
 
 
-def _links(folder: Path) -> list[Path]:
-    return [
-        path
-        for parent, folders, files in os.walk(folder)
-        for path in (Path(parent, name) for name in (*folders, *files))
-        if path.is_symlink()
-    ]
+def _fault(path: Path, whole: str) -> str:
+    """Say what is wrong with something in a run folder; empty if nothing is."""
+    if path.is_symlink():
+        there = os.path.realpath(path)
+        if Path(there).is_symlink():
+            return "a link that leads round in a circle; put the file itself in its place"
+        if not Path(there).is_relative_to(whole):
+            return f"a link that leads out of the run folder, to {there}; put the file itself in its place"
+    elif not path.is_file() and not path.is_dir():
+        return "a pipe or a device, which no search makes; delete it"
+    return ""
+
+
+def _paths(folder: str) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder):
+        yield from (Path(parent, name) for name in (*folders, *files))

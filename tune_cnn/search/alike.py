@@ -3,6 +3,7 @@
 import re
 
 from tune_cnn.errors import DivergedError
+from tune_cnn.search.retries import LOST, is_lost
 
 EQUAL_FAILURES_IN_A_ROW = 5
 
@@ -27,6 +28,9 @@ class AlikeFailures:
 def _cause(reason: str) -> str:
     """Give what two failures have in common if they have one cause: numbers and addresses may differ.
 
-    Not so for diverged trials: in a wide range of learning rates they are part of a sound search.
+    In which epochs a trial has lost its workers is chance. Not so for diverged trials: in a wide range of learning
+    rates they are part of a sound search, and only those that say the very same are alike.
     """
+    if is_lost(reason):
+        return LOST
     return reason if reason.startswith(DivergedError.__name__) else re.sub(r"0x[0-9a-f]+|\d+", "#", reason)

@@ -5,7 +5,8 @@ is kept here, nothing more is proposed after it, and the caller raises it once t
 """
 
 import json
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,15 @@ from typing import Protocol
 
 from tune_cnn.errors import ChangedDataError, StoreError
 from tune_cnn.results.failures import Failure
-from tune_cnn.results.records import EpochRecord, TrialFacts
+from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder
 from tune_cnn.search.jobs import Job
-from tune_cnn.search.retries import Retries
+from tune_cnn.search.last_words import LastWords
+from tune_cnn.search.retries import KILLED, Loss, Retries
+from tune_cnn.search.slots import waiting_text
 
 _EPOCH, _FAILURE, _EFFECTIVE = "epoch", "failure", "effective"
-DIED = Failure("killed, or out of memory", "worker")
+_SECONDS_TO_START = 60.0
+DIED = Failure(KILLED, "worker")
 
 
 def epoch_message(
@@ -49,11 +53,20 @@ class Session(Protocol):
     def next_epoch(self, number: int, /) -> int:
         """Give the epoch that a running job is in."""
 
-    def on_retry(self, number: int, text: str, /) -> None:
-        """Take in that a job was interrupted and goes on elsewhere: what happened, for people."""
+    def on_retry(self, number: int, text: str, losses: Sequence[Loss], /) -> None:
+        """Take in that a job was interrupted and goes on elsewhere.
+
+        Args:
+            number: of the job.
+            text: what happened, for people.
+            losses: all that has happened to it so far; to be kept, and given with the job by later sessions.
+        """
 
     def on_slots(self, concurrent: int, /) -> None:
         """Take in that from now on so many jobs can run at a time; 0 while there is no machine for any."""
+
+    def on_waiting(self, text: str, /) -> None:
+        """Take in that jobs have been out for long and no worker has begun with them: how many, for people."""
 
 
 class Elsewhere(Protocol):
@@ -69,20 +82,31 @@ class Elsewhere(Protocol):
 class Bridge:
     """Hands jobs out and takes messages in; `broken` is what ended the search, if anything did."""
 
-    def __init__(self, session: Session, slots: Callable[[], int], elsewhere: Elsewhere | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        slots: Callable[[], int],
+        elsewhere: Elsewhere | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Begin to hand out jobs.
 
         Args:
             session: whose jobs.
             slots: says how many jobs can run at a time just now. The session is told when that changes.
             elsewhere: told of jobs whose folder cannot be seen from here.
+            clock: seconds that only go forward.
         """
         self.broken: Exception | None = None
-        self._session, self._slots, self._elsewhere = session, slots, elsewhere
+        self._session, self._slots, self._elsewhere, self._clock = session, slots, elsewhere, clock
         self._told_slots = slots()
         self._jobs: dict[str, Job] = {}
         """Those that run, or wait for a worker that was asked for."""
+        self._out_since: dict[str, float] = {}
+        """Of jobs that no worker has begun with: when they were given out. Those that were told of are left out."""
         self._failures: dict[str, Failure] = {}
+        self._last_words: dict[str, LastWords] = {}
         self._retries = Retries()
         self._interrupted: list[Job] = []
         self._all_proposed = False
@@ -102,10 +126,16 @@ class Bridge:
         if self.broken:
             return None
         with self._kept():
+            self._tell_of_waiting()
             job = self._next() if len(self._jobs) < self._slots_now() else None
         if job is not None:
-            self._jobs[key] = job
+            self._jobs[key], self._out_since[key] = job, self._clock()
+            self._last_words[key] = LastWords(TrialFolder(job.folder).log)
         return job
+
+    def on_start(self, key: str) -> None:
+        """Take in that a worker begins with a job."""
+        self._out_since.pop(key, None)
 
     def on_message(self, key: str, text: str) -> bool:
         """Take in what a job's worker tells; True if it may go on."""
@@ -129,12 +159,14 @@ class Bridge:
         Args:
             key: of the job.
             failed: whether it ended of itself, or was stopped; or not.
-            lost: what became of its worker, if that has not told of a failure before it was gone.
+            lost: what became of its worker, if that has left no word of it, neither to us nor in its log.
         """
         if self.broken or key not in self._jobs:
             return
         job = self._jobs.pop(key)
-        failure = self._failures.pop(key, lost) if failed else None
+        self.on_start(key)
+        told, left = self._failures.pop(key, None), self._last_words.pop(key)
+        failure = (told or left.failure() or lost) if failed else None
         match failure:
             case Failure(reason, "store"):
                 self.broken = StoreError(f"trial {job.number} could not go on: {reason}; see to the disk, then go on")
@@ -153,7 +185,7 @@ class Bridge:
         if again is None:
             self._close(job, self._retries.reason(job.number, failure).reason)
             return
-        self._session.on_retry(job.number, again)
+        self._session.on_retry(job.number, again, self._retries.losses(job.number))
         self._interrupted.append(replace(job, note=again))
 
     def _close(self, job: Job, failure: str | None) -> None:
@@ -167,6 +199,8 @@ class Bridge:
             return self._interrupted.pop(0)
         job = None if self._all_proposed else self._session.propose()
         self._all_proposed = job is None
+        if job is not None:
+            self._retries.take_up(job.number, job.losses)
         return job
 
     def _slots_now(self) -> int:
@@ -175,6 +209,15 @@ class Bridge:
             self._session.on_slots(slots)
             self._told_slots = slots
         return slots
+
+    def _tell_of_waiting(self) -> None:
+        """Say once of each job that it finds no worker: it may wait for hours, and nothing else would tell."""
+        now = self._clock()
+        late = [key for key, since in self._out_since.items() if now - since > _SECONDS_TO_START]
+        if late:
+            self._session.on_waiting(waiting_text(len(late), _SECONDS_TO_START))
+        for key in late:
+            del self._out_since[key]
 
     @contextmanager
     def _kept(self) -> Iterator[None]:

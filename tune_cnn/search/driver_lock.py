@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tune_cnn.errors import RunFolderError
-from tune_cnn.files import write_whole
+from tune_cnn.files import MOST_JSON_BYTES, read_file, write_whole
 from tune_cnn.results.display import place
 from tune_cnn.results.records import RunFolder
 
@@ -151,7 +151,7 @@ def _silent_seconds(run: RunFolder) -> float:
 def _read(run: RunFolder) -> Holder | None:
     """Read the note; None if there is none, or one that a power cut has damaged."""
     try:
-        return Holder.model_validate_json(run.driver.read_bytes())
+        return Holder.model_validate_json(read_file(run.driver, most_bytes=MOST_JSON_BYTES))
     except (FileNotFoundError, ValidationError):
         return None
 

@@ -4,8 +4,8 @@ One number decided the search, and with many trials the best one is partly luck.
 never saw, are never stopped early, and wait for nobody.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tune_cnn.config import TrialConfig
@@ -16,9 +16,10 @@ from tune_cnn.search.budget import Budget
 from tune_cnn.search.finalists import finalists, repeats_of
 from tune_cnn.search.forecast import Forecast
 from tune_cnn.search.jobs import Job, Jobs
+from tune_cnn.search.live import Live
 from tune_cnn.search.mismatch import mismatch
-from tune_cnn.search.retries import is_lost
-from tune_cnn.search.session import Event, Live
+from tune_cnn.search.retries import Loss, is_lost
+from tune_cnn.search.session import Event
 from tune_cnn.search.slots import change_text
 from tune_cnn.search.study import Study
 from tune_cnn.sections.search import FinalsConfig
@@ -104,7 +105,8 @@ class FinalsSession:
         heat = self._waiting.pop(0)
         number = self.heats.index(heat)
         asked = self._asked(heat)
-        job = self._jobs.repeat(asked, number, heat.folder(self.run), seed_step=heat.repeat)
+        losses = tuple(Loss.from_json(kept) for kept in self._study.final_losses(heat.key))
+        job = replace(self._jobs.repeat(asked, number, heat.folder(self.run), seed_step=heat.repeat), losses=losses)
         write_yaml(heat.folder(self.run).config, job.config.model_dump(mode="json"))
         self._running[number] = (heat, Live(job, epochs=self._study.final_epochs(heat.key)))
         self._tell(heat, "begins")
@@ -116,12 +118,9 @@ class FinalsSession:
         A repeat that was interrupted tells of its past again; only what is new can be held against its live objects.
         """
         heat, live = self._running[number]
-        known = {past.epoch for past in live.epochs}
-        live.epochs = sorted(
-            [*(past for past in live.epochs if past.epoch != epoch.epoch), epoch], key=lambda past: past.epoch
-        )
+        before = live.take_in(epoch)
         self._peaks[number] = max(self._peaks.get(number, 0.0), peak_memory_mb or 0.0)
-        if epoch.epoch not in known and not live.stop_reason and live.read_back != epoch.phase:
+        if before is None and not live.stop_reason and live.read_back != epoch.phase:
             live.read_back = epoch.phase
             live.stop_reason = mismatch(live.job.config, heat.folder(self.run), epoch.phase, facts)
         if not live.stop_reason:  # a fault that a kill made forget is found again
@@ -142,7 +141,9 @@ class FinalsSession:
         }
         self._ended[heat.key] = outcome
         self._study.note_seconds(self._budget.spent_seconds)
-        if not is_lost(failure):  # what killed it may be gone when the search goes on: then it goes on too
+        if is_lost(failure):  # what killed it may be gone when the search goes on: then it goes on too, counted anew
+            self._study.note_final_losses(heat.key, [])
+        else:
             self._study.note_final(heat.key, outcome)
             delete_checkpoint(heat.folder(self.run))
         self._tell(heat, f"failed: {failure}" if failure else f"ended with {live.best_score:.4f}")
@@ -150,11 +151,12 @@ class FinalsSession:
     def next_epoch(self, number: int) -> int:
         """Give the epoch that a running repeat is in."""
         _, live = self._running[number]
-        return max((epoch.epoch for epoch in live.epochs), default=0) + 1
+        return live.next_epoch
 
-    def on_retry(self, number: int, text: str) -> None:
-        """Take in that a repeat was interrupted and goes on elsewhere."""
+    def on_retry(self, number: int, text: str, losses: Sequence[Loss]) -> None:
+        """Take in that a repeat was interrupted and goes on elsewhere; `losses` are all it has had."""
         heat, _ = self._running[number]
+        self._study.note_final_losses(heat.key, [loss.as_json() for loss in losses])
         self._tell(heat, text)
 
     def on_slots(self, concurrent: int) -> None:
@@ -162,6 +164,10 @@ class FinalsSession:
         if self._forecast:
             self._forecast.slots = max(1, concurrent)
         self._event(change_text(concurrent))
+
+    def on_waiting(self, text: str) -> None:
+        """Take in that repeats find no worker: how many, for people."""
+        self._event(text)
 
     def outcomes(self) -> Mapping[Heat, Mapping[str, Any]]:
         """Give what is known of the repeats that have ended.

@@ -8,6 +8,7 @@ from typing import Any
 from tune_cnn.config import TrialConfig
 from tune_cnn.errors import SpaceFileError
 from tune_cnn.results.records import RunFolder, Scalar, TrialFolder
+from tune_cnn.search.retries import Loss
 from tune_cnn.search.study import Study
 from tune_cnn.space.nodes import Drawn
 from tune_cnn.space.schema import Space
@@ -23,6 +24,8 @@ class Job:
     folder: Path
     expected_data: str | None
     """The fingerprint of the images the search began with; None if this config may see others of them."""
+    losses: tuple[Loss, ...] = ()
+    """What it was interrupted by under earlier drivers."""
     note: str = ""
     """What its log is to say first: that it was interrupted, and goes on."""
 

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tune_cnn.errors import RunFolderError
-from tune_cnn.files import write_whole
+from tune_cnn.files import MOST_JSON_BYTES, read_file, write_whole
 from tune_cnn.results.records import RunFolder
 
 FORMAT = 1
@@ -62,7 +62,7 @@ def read_facts(folder: RunFolder) -> RunFacts:
         RunFolderError: it is not there, or damaged.
     """
     try:
-        return RunFacts.model_validate_json(folder.run.read_bytes())
+        return RunFacts.model_validate_json(read_file(folder.run, most_bytes=MOST_JSON_BYTES))
     except FileNotFoundError as error:
         raise RunFolderError(f"{folder.run}: no such file; give a run folder that `tune-cnn search` wrote") from error
     except OSError as error:

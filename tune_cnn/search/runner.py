@@ -5,223 +5,30 @@ went is the session's business and stands in study.db; Ray's own experiment stat
 thrown away.
 """
 
-import logging
-import shutil
-import signal
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from tune_cnn.search import ray_environment  # noqa: F401 - first, as Ray reads it when it is imported
 
 # isort: split
-import ray
 from ray import tune
-from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
-from ray._private.state import state as ray_state
-from ray.exceptions import AuthenticationError
 from ray.tune.callback import Callback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
-from tune_cnn.errors import SearchError
-from tune_cnn.machine import usable_cpus
+from tune_cnn.errors import StoreError
 from tune_cnn.progress import Patience
-from tune_cnn.results.failures import Failure, failure_of
-from tune_cnn.search.auth_token import keep_private, make_token
-from tune_cnn.search.bridge import DIED, Bridge, Elsewhere, Session
-from tune_cnn.search.knock import knock
-from tune_cnn.search.retries import MEMORY_RAN_OUT
-from tune_cnn.search.slots import LiveSlots, Machine, Slots, share_out
+from tune_cnn.search.bridge import Bridge, Elsewhere, Session
+from tune_cnn.search.lost_workers import LostWorkers
+from tune_cnn.search.ray_cluster import live_slots, this_address
+from tune_cnn.search.slots import Slots
 from tune_cnn.search.worker import MESSAGE, Handed, Work, run_job, train
-from tune_cnn.sections.search import Metric, PerTrial
+from tune_cnn.sections.search import Metric
 from tune_cnn.storage.place import Share
 
 # Tune's own limit stands still while machines come and go, so it gets one that is never reached; ours lives.
 _NO_LIMIT = 1_000_000
-_SECONDS_TO_LOOK = 60
-
-
-@contextmanager
-def ray_running(address: str | None, *, insecure: bool = False) -> Iterator[Path]:
-    """Start Ray on this machine alone, or join the cluster at `address`; leave nothing behind.
-
-    Args:
-        address: of a cluster; None for this machine alone.
-        insecure: whether a cluster will do that lets in whoever reaches it.
-
-    Yields:
-        A scratch folder for as long as Ray runs.
-
-    Raises:
-        SearchError: the cluster cannot be reached.
-        InputError: it refuses our token, or lets in whoever reaches it.
-    """
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    scratch = Path(tempfile.mkdtemp(prefix="tc-"))  # a short name: paths of sockets end at 107 letters
-    try:
-        with _own_sigterm():
-            _connect(address, scratch, insecure=insecure)
-        yield scratch
-    finally:
-        with _own_sigterm():
-            ray.shutdown()
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-@contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Answer SIGTERM as before once the block is over: Ray puts its own answer in place, which exits with no word."""
-    ours = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    except SystemExit:  # it came while Ray's was in place
-        signal.signal(signal.SIGTERM, ours)
-        signal.raise_signal(signal.SIGTERM)
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, ours)
-
-
-def _connect(address: str | None, scratch: Path, *, insecure: bool) -> None:
-    if address is None:
-        make_token()
-        keep_private()
-        # "local" says: never join whatever Ray happens to run on this host.
-        ray.init(
-            address="local",
-            num_cpus=usable_cpus(),
-            object_store_memory=128 * 2**20,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=str(scratch),
-        )
-        return
-    keep_private()
-    there = knock(address, insecure=insecure)
-    if address == "auto":
-        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
-    try:
-        ray.init(address=there, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, RuntimeError, ValueError, AuthenticationError) as error:  # ConnectionError is a kind of OSError
-        raise SearchError(
-            f"--address {address}: Ray does not join the cluster ({failure_of(error).reason}); run the search on one "
-            "of its machines, see docs/cluster.md"
-        ) from error
-
-
-def slots(per_trial: PerTrial, concurrent: int | None, gpu_share: Callable[[], float]) -> Slots:
-    """Share the cluster's resources out to trials: those of the machines that run, and of those that would come.
-
-    Args:
-        per_trial: what one trial asks for.
-        concurrent: at most so many; None for as many as fit.
-        gpu_share: finds out what `auto` stands for; called where it is asked for and there is a GPU.
-
-    Raises:
-        InputError: one trial asks for more than there is.
-    """
-    there, may_come = _machine(ray.cluster_resources()), _may_come()
-    cpus, gpus = max(there.cpus, may_come.cpus), max(there.gpus, may_come.gpus)
-    share = gpu_share() if per_trial.gpus == "auto" and gpus else 1.0
-    offered = share_out(cpus=cpus, gpus=gpus, per_trial=per_trial, concurrent=concurrent, gpu_share=share)
-    return offered.fitted(_machines(), may_come=may_come)
-
-
-def on_other_machines(
-    task: Callable[..., dict[str, Any]], argument: Mapping[str, Any]
-) -> dict[str, dict[str, Any] | str]:
-    """Run a function once on each other machine of the cluster that runs trials.
-
-    Args:
-        task: of the package, so that the machine's own version of it runs; takes and gives plain data.
-        argument: handed to it.
-
-    Returns:
-        What it gave, by the machine's name and address; or in words why it gave nothing. Empty without other machines.
-    """
-    own = ray.get_runtime_context().get_node_id()
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] != own and node["Resources"].get("CPU")]
-    remote = ray.remote(num_cpus=0, max_retries=0)(task)
-    asked = {
-        f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})": remote.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(dict(argument))
-        for node in nodes
-    }
-    return {name: _answer(answer) for name, answer in asked.items()}
-
-
-def _answer(answer: Any) -> dict[str, Any] | str:
-    try:
-        found: dict[str, Any] = ray.get(answer, timeout=_SECONDS_TO_LOOK)
-    except ray.exceptions.GetTimeoutError:
-        return f"gave no answer within {_SECONDS_TO_LOOK} seconds; see to it, or take it out of the cluster"
-    except ray.exceptions.RayError as error:
-        return f"cannot run tune-cnn ({failure_of(error).reason}); install the same version as on the driver's machine"
-    return found
-
-
-def _machines() -> list[Machine]:
-    """Give the machines of the cluster that are alive."""
-    return [_machine(node["Resources"]) for node in ray.nodes() if node["Alive"]]
-
-
-def _may_come() -> Machine:
-    """Give what an autoscaler may let the cluster grow to; nothing without one."""
-    return _machine(ray_state.get_max_resources_from_cluster_config() or {})
-
-
-def _machine(resources: Mapping[str, float]) -> Machine:
-    return Machine(float(resources.get("CPU", 0)), float(resources.get("GPU", 0)))
-
-
-def hand_out(weights: Mapping[Path, str]) -> Handed:
-    """Let workers on other machines get at the driver's files, given with their SHA-256."""
-    return {str(file): (sha256, ray.put(file.read_bytes())) for file, sha256 in weights.items()}
-
-
-def measure_gpu_memory(configs: Sequence[TrialConfig], classes: int, cache: Cache) -> tuple[float, float] | None:
-    """Train a few steps of some configurations on a GPU of the cluster that nobody else uses meanwhile.
-
-    Args:
-        configs: whose greediest counts.
-        classes: number of logits.
-        cache: keeps what a worker's machine finds out.
-
-    Returns:
-        MiB that were used, and that the GPU has; None where the worker sees no GPU.
-
-    Raises:
-        SearchError: the worker died, or torch gave up.
-    """
-    # max_calls: the process goes when it is through, and gives the GPU's memory back.
-    task = ray.remote(num_cpus=0, num_gpus=1, max_calls=1, max_retries=0)(_gpu_memory)
-    try:
-        found: tuple[float, float] | None = ray.get(
-            task.remote([config.model_dump(mode="json") for config in configs], classes, cache)
-        )
-    except ray.exceptions.RayError as error:
-        raise SearchError(
-            f"the memory that trials need of a GPU could not be measured: {failure_of(error).reason}; write "
-            "--gpus-per-trial with a number"
-        ) from error
-    return found
-
-
-def _gpu_memory(configs: Sequence[dict[str, Any]], classes: int, cache: Cache) -> tuple[float, float] | None:
-    """Measure on a worker; a Ray task."""
-    from tune_cnn.training.gpu_memory import gpu_memory
-
-    found = gpu_memory([TrialConfig.model_validate(config) for config in configs], classes, cache)
-    return (found.used_mb, found.total_mb) if found else None
 
 
 def run_jobs(
@@ -252,8 +59,8 @@ def run_jobs(
         elsewhere: told of trials that run where their folder cannot be seen from here.
 
     Raises:
-        SearchError: Ray could not go on.
-        StoreError: a disk or study.db failed; what runs stays open, and goes on when the search does.
+        StoreError: a disk or study.db failed, or Ray could not go on; what runs stays open, and goes on when the search
+            does.
         ChangedDataError: the images are no longer those the search began with; likewise.
     """
     trainable = tune.with_resources(
@@ -264,8 +71,9 @@ def run_jobs(
     )
     name = f"tune-cnn-{scratch.name}-{type(session).__name__}"  # Ray keeps trainables of all searches by their names
     tune.register_trainable(name, trainable)
-    bridge = Bridge(session, LiveSlots(offered, _machines, may_come=_may_come()), elsewhere)
-    judge = _Judge(bridge)
+    bridge = Bridge(session, live_slots(offered), elsewhere)
+    lost = LostWorkers(this_address())
+    judge = _Judge(bridge, lost)
     tuner = tune.Tuner(
         name,
         tune_config=tune.TuneConfig(
@@ -281,28 +89,21 @@ def run_jobs(
             name=name,
             storage_path=str(scratch / "tune"),
             verbose=0,
-            callbacks=[_Ends(bridge)],
+            callbacks=[_Ends(bridge, lost)],
         ),
     )
     try:
         tuner.fit()
     except tune.TuneError as error:
         if bridge.broken is None:  # else Ray has wrapped what we raised, in a traceback made into text
-            raise SearchError(f"Ray could not go on: {error}") from error
+            raise StoreError(f"Ray could not go on: {error}") from error
     if bridge.broken is not None:
         raise bridge.broken
 
 
-def _lost(trial: Any) -> Failure:
-    """Say what became of a trial's worker, by what Ray says of it."""
-    told = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
-    if "NODE_OUT_OF_MEMORY" in told or "running low on memory" in told:
-        return Failure(MEMORY_RAN_OUT, DIED.blame)
-    if "node has died" in told or "node was terminated" in told:
-        return Failure("its machine is gone", DIED.blame)
-    if "unavailable" in told:
-        return Failure("its machine does not answer", DIED.blame)
-    return DIED
+def _told(trial: Any) -> str:
+    """Give what Ray says of what became of a trial's worker; empty if it says nothing."""
+    return Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
 
 
 class _StaysInDriver:
@@ -350,9 +151,9 @@ class _Proposals(_StaysInDriver, Searcher):  # type: ignore[misc]
 class _Judge(_StaysInDriver, FIFOScheduler):  # type: ignore[misc]
     """Ray's way of asking whether a trial may go on."""
 
-    def __init__(self, bridge: Bridge) -> None:
+    def __init__(self, bridge: Bridge, lost: LostWorkers) -> None:
         super().__init__()
-        self._bridge = bridge
+        self._bridge, self._lost = bridge, lost
         self._trials: dict[str, Any] = {}
 
     def on_trial_add(self, _controller: Any, trial: Any) -> None:
@@ -364,7 +165,7 @@ class _Judge(_StaysInDriver, FIFOScheduler):  # type: ignore[misc]
         self._trials = {key: self._trials[key] for key in running if key in self._trials}
         for key, trial in self._trials.items():
             if trial.status == trial.ERROR:
-                self._bridge.on_end(key, failed=True, lost=_lost(trial))
+                self._bridge.on_end(key, failed=True, lost=self._lost.failure(_told(trial)))
 
     def on_trial_result(self, _controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if MESSAGE not in result:  # Ray's own word that a trial is done
@@ -374,13 +175,16 @@ class _Judge(_StaysInDriver, FIFOScheduler):  # type: ignore[misc]
 
 
 class _Ends(_StaysInDriver, Callback):  # type: ignore[misc]
-    """Ray's way of telling that a trial has ended."""
+    """Ray's way of telling that a trial has begun, or ended."""
 
-    def __init__(self, bridge: Bridge) -> None:
-        self._bridge = bridge
+    def __init__(self, bridge: Bridge, lost: LostWorkers) -> None:
+        self._bridge, self._lost = bridge, lost
+
+    def on_trial_start(self, *, trial: Any, **_context: Any) -> None:
+        self._bridge.on_start(trial.trial_id)
 
     def on_trial_complete(self, *, trial: Any, **_context: Any) -> None:
         self._bridge.on_end(trial.trial_id, failed=False)
 
     def on_trial_error(self, *, trial: Any, **_context: Any) -> None:
-        self._bridge.on_end(trial.trial_id, failed=True, lost=_lost(trial))
+        self._bridge.on_end(trial.trial_id, failed=True, lost=self._lost.failure(_told(trial)))

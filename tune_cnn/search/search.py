@@ -17,12 +17,13 @@ from tune_cnn.data.dataset import ImageData, open_data
 from tune_cnn.data.findings import FINDING_COLUMNS
 from tune_cnn.errors import RunFolderError, WeightsError
 from tune_cnn.files import sweep
+from tune_cnn.interrupts import INTERRUPTED, interrupts
 from tune_cnn.machine import collector_asleep, usable_cpus
 from tune_cnn.results.display import place
 from tune_cnn.results.records import RunFolder
 from tune_cnn.results.run_links import refuse_links_out
 from tune_cnn.results.tables import write_csv
-from tune_cnn.search import runner
+from tune_cnn.search import ray_cluster, runner
 from tune_cnn.search.changes import (
     Asked,
     check_images,
@@ -229,13 +230,17 @@ def _run(
     finals = _finals(session, study, screen) if session.over else None
     if session.over and (finals is None or finals.over):
         return finals
-    with runner.ray_running(places.address, insecure=places.insecure_cluster) as scratch:
+
+    def on_lost_head(text: str) -> None:
+        screen.note(f"{text}; {interrupts.farewell().removeprefix(INTERRUPTED)}")
+
+    with ray_cluster.ray_running(places.address, insecure=places.insecure_cluster, say=on_lost_head) as scratch:
         if places.address is not None:
             check_machines(session.space, places)
-        offered = runner.slots(search.per_trial, search.concurrent, gpu_share)
+        offered = ray_cluster.slots(search.per_trial, search.concurrent, gpu_share)
         screen.lines({"running": offered.text})
         metric, cache = search.ranked_by, places.cache
-        handed = runner.hand_out(weights) if places.address else {}  # this machine's own workers see its disk
+        handed = ray_cluster.hand_out(weights) if places.address else {}  # this machine's own workers see its disk
 
         def run_jobs(some: SearchSession | FinalsSession, is_wanted: Callable[[int], bool]) -> None:
             share, elsewhere = (kept.share, kept.of(is_wanted)) if kept else (None, None)
@@ -266,7 +271,7 @@ def _run(
 def _gpu_share(space: Space, classes: int, cache: Cache, screen: Screen) -> float:
     """Find out which share of a GPU a trial of a space gets, and say so."""
     screen.note("measuring the memory that trials need of a GPU …")
-    found = runner.measure_gpu_memory(greediest(space), classes, cache)
+    found = ray_cluster.measure_gpu_memory(greediest(space), classes, cache, screen.note)
     if found is None:
         screen.note("the worker sees no GPU, though the cluster counts one: a trial gets a whole one")
         return 1.0

@@ -4,69 +4,35 @@ Whoever runs trials (Ray in `runner.py`, a plain loop in a test) calls `propose`
 """
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tune_cnn.config import TrialConfig
 from tune_cnn.errors import MismatchError
-from tune_cnn.results.leaderboard import (
-    epoch_columns,
-    epoch_rows,
-    leaderboard_columns,
-    leaderboard_rows,
-    place_of,
-)
+from tune_cnn.results.leaderboard import place_of
 from tune_cnn.results.records import EpochRecord, RunFolder, State, TrialFacts, TrialRecord
-from tune_cnn.results.tables import write_csv
-from tune_cnn.search.alike import AlikeFailures
-from tune_cnn.search.asha import Asha
 from tune_cnn.search.budget import Budget
 from tune_cnn.search.estimate import Estimate
 from tune_cnn.search.finalists import finals_seconds
 from tune_cnn.search.forecast import Forecast, Moment
 from tune_cnn.search.jobs import Job, Jobs, table_values
-from tune_cnn.search.mismatch import mismatch
+from tune_cnn.search.live import Live
+from tune_cnn.search.live_tables import LiveTables
+from tune_cnn.search.retries import Loss
 from tune_cnn.search.shelf import Shelf
 from tune_cnn.search.slots import change_text
 from tune_cnn.search.study import Study
+from tune_cnn.search.unwritten import Told, Unwritten
+from tune_cnn.search.verdicts import Verdicts
 from tune_cnn.space.nodes import Drawn
 from tune_cnn.space.schema import Space
 from tune_cnn.yaml_files import write_yaml
 
-# Tables are rewritten while the search runs, but never for more than this share of its time.
-_TABLE_TIME_SHARE = 0.05
 _SECONDS_BETWEEN_NOTES = 10.0
-_SECONDS_BETWEEN_WRITES = 0.1
 # Trials of earlier drivers that a forecast begins with: making their configs takes time.
 _MOST_RECALLED = 30
-
-
-@dataclass
-class Live:
-    """A running trial as the screen shows it."""
-
-    job: Job
-    epochs: list[EpochRecord] = field(default_factory=list)
-    stop_reason: str = ""
-    read_back: str = ""
-    """The phase for which what its live objects hold was compared under this driver."""
-
-    @property
-    def best_score(self) -> float | None:
-        """The best score so far; None before the first epoch."""
-        return max((epoch.score for epoch in self.epochs), default=None)
-
-
-class Told(NamedTuple):
-    """An epoch that a worker has told of, and that is not written yet."""
-
-    number: int
-    epoch: EpochRecord
-    stop_reason: str
-    facts: TrialFacts | None
-    """Those of the trial, with the first epoch."""
 
 
 Event = Callable[[str], None]
@@ -114,17 +80,14 @@ class SearchSession:
         )
         self._study, self._event, self._clock = study, on_event, clock
         self.jobs = Jobs(space, run, weights_files=weights_files, data=data)
-        self._asha = Asha(space.search.asha) if space.search.asha else None
-        self._alike = AlikeFailures()
         self._shelf = Shelf(run, space.search.keep, finals_top=space.search.finals.top if space.search.finals else 0)
-        self._tables_due = 0.0
+        self._tables = LiveTables(run, space.search.measures, clock)
+        self._unwritten = Unwritten(study, clock)
         self._most_at_once = 1
         self._seconds_due = 0.0
-        self._told: list[Told] = []
-        self._told_due = 0.0
         self._estimate: Estimate | None = None
-        self._replay()
         self._close_decided()
+        self._verdicts = Verdicts(space.search, run, self.budget, self.records.values())
         self._abandoned = [record.trial for record in self.records.values() if record.state == "running"]
         self._shelf.take_up(self.records)
 
@@ -170,7 +133,7 @@ class SearchSession:
     @property
     def gave_up(self) -> str:
         """The cause, once five failures in a row had the same; empty otherwise."""
-        return self._alike.gave_up
+        return self._verdicts.gave_up
 
     def on_epoch(self, number: int, epoch: EpochRecord, facts: TrialFacts, peak_memory_mb: float | None) -> bool:
         """Take in an epoch of a running trial; True if it may go on.
@@ -179,17 +142,14 @@ class SearchSession:
         by now it would be measured against trials that came after it.
         """
         live = self.running[number]
-        known = {past.epoch: past for past in live.epochs}
-        live.epochs = sorted([*(known | {epoch.epoch: epoch}).values()], key=lambda past: past.epoch)
-        if epoch.epoch not in known:
-            live.stop_reason = live.stop_reason or self._mismatch(live, epoch, facts) or self._stop_reason(live, epoch)
-        if known.get(epoch.epoch) != epoch:
-            self._told.append(
-                Told(number, epoch, live.stop_reason, facts if self.records[number].facts is None else None)
-            )
-            self._keep_told_when_due()
+        before = live.take_in(epoch)
+        if before is None:
+            live.stop_reason = live.stop_reason or self._verdicts.stop_reason(live, epoch, facts)
+        if before != epoch:
+            is_first = self.records[number].facts is None
+            self._unwritten.add(Told(number, epoch, live.stop_reason, facts if is_first else None))
         self._update_record(number, facts=facts, peak_memory_mb=peak_memory_mb)
-        if self._estimate and epoch.epoch not in known:
+        if self._estimate and before is None:
             self._estimate.on_epoch(number, live.job.config, epoch)
         self._note_seconds(force=False)
         self._shelf.on_score(self.records[number], self.records)
@@ -201,7 +161,7 @@ class SearchSession:
         if failure is None and not live.epochs:
             failure = "ended without an epoch"
         with self._study.at_once():
-            self._keep_told()
+            self._unwritten.write()
             self._close(number, live.stop_reason, failure)
             self._reserve()
             self._note_seconds(force=True)
@@ -209,17 +169,18 @@ class SearchSession:
         if self._estimate:
             self._estimate.on_end(number)
         record = self.records[number]
-        self._alike.count(record.reason if record.state == "failed" else "")
+        self._verdicts.on_end(record)
         self._shelf.on_end(record, self.records)
         self.write_tables(force=self.over and not self.running)
         self._event(f"trial {number} {_ending(record)}")
 
     def next_epoch(self, number: int) -> int:
         """Give the epoch that a running trial is in."""
-        return max((epoch.epoch for epoch in self.running[number].epochs), default=0) + 1
+        return self.running[number].next_epoch
 
-    def on_retry(self, number: int, text: str) -> None:
-        """Take in that a running trial was interrupted and goes on elsewhere."""
+    def on_retry(self, number: int, text: str, losses: Sequence[Loss]) -> None:
+        """Take in that a running trial was interrupted and goes on elsewhere; `losses` are all it has had."""
+        self._study.note(number, losses=[loss.as_json() for loss in losses])
         self._event(f"trial {number} {text}")
 
     def on_slots(self, concurrent: int) -> None:
@@ -227,6 +188,10 @@ class SearchSession:
         if self._estimate:
             self._estimate.on_slots(concurrent)
         self._event(change_text(concurrent))
+
+    def on_waiting(self, text: str) -> None:
+        """Take in that trials find no worker: how many, for people."""
+        self._event(text)
 
     @property
     def forecast(self) -> Forecast | None:
@@ -261,22 +226,13 @@ class SearchSession:
 
     def write_tables(self, *, force: bool = True) -> None:
         """Rebuild leaderboard.csv and epochs.csv; unless forced, only if that would not take too much of the time."""
-        started = self._clock()
-        if not force and started < self._tables_due:
-            return
-        rows, epochs = (
-            leaderboard_rows(self.records.values(), self.space.search.measures),
-            epoch_rows(self.records.values()),
-        )
-        write_csv(self.run.leaderboard, leaderboard_columns(rows), rows)
-        write_csv(self.run.epochs, epoch_columns(epochs), epochs)
-        self._tables_due = self._clock() + (self._clock() - started) / _TABLE_TIME_SHARE
+        self._tables.write(self.records.values(), force=force)
 
     # --- within -----------------------------------------------------------------------------------------------------
 
     def _draw(self) -> Job:
         with self._study.at_once():
-            self._keep_told()  # before: a suggestion is made by what is known
+            self._unwritten.write()  # before: a suggestion is made by what is known
             number, drawn = self._study.ask(self.space)
             job = self._noted(number, drawn)
         return self._begun(job, drawn)
@@ -289,7 +245,8 @@ class SearchSession:
         drawn = self._study.ask_again(number, self.space)
         with self._study.at_once():
             job = self._noted(number, drawn)
-        return self._begun(job, drawn)
+        losses = tuple(Loss.from_json(kept) for kept in self._study.losses(number))
+        return self._begun(replace(job, losses=losses), drawn)
 
     def _noted(self, number: int, drawn: Drawn) -> Job:
         job = self.jobs.make(number, drawn)
@@ -303,13 +260,6 @@ class SearchSession:
         self.records[number] = replace(before, seed=job.config.seed, values=values, data=self.data)
         return job
 
-    def _replay(self) -> None:
-        """Fill ASHA's rungs from the stored epochs, as they were filled when the trials ran."""
-        for record in self.records.values():
-            for index, epoch in enumerate(record.epochs, start=1):
-                if self._asha and record.state != "failed" and not record.outside:
-                    self._asha.may_go_on(record.trial, epoch.epoch, max(past.score for past in record.epochs[:index]))
-
     def _close_decided(self) -> None:
         """Close the trials that a dead driver had decided to stop, but not come to close."""
         for record in [record for record in self.records.values() if record.state == "running" and record.reason]:
@@ -322,48 +272,9 @@ class SearchSession:
             failure = stop_reason
         state: State = "failed" if failure is not None else "stopped" if stop_reason else "complete"
         reason = failure if failure is not None else stop_reason
-        if failure is not None and self._asha:
-            self._asha.forget(number)
         self._study.note(number, peak_memory_mb=record.peak_memory_mb)
         self._study.finish(number, state, max((epoch.score for epoch in record.epochs), default=None), reason)
         self._update_record(number, state=state, reason=reason)
-
-    def _keep_told_when_due(self) -> None:
-        """Write an epoch at once where they come slowly; in a rush many together, as each write waits for the disk.
-
-        One that a killed driver has not written is told again by the checkpoint of its trial. A decision is not.
-        """
-        if self._clock() >= self._told_due or self._told[-1].stop_reason:
-            with self._study.at_once():
-                self._keep_told()
-            self._told_due = self._clock() + _SECONDS_BETWEEN_WRITES
-
-    def _keep_told(self) -> None:
-        for told in self._told:
-            if told.facts is not None:
-                self._study.note(told.number, facts=told.facts.as_json())
-            self._study.report(told.number, told.epoch, stop=told.stop_reason)
-        self._told.clear()
-
-    def _mismatch(self, live: Live, epoch: EpochRecord, facts: TrialFacts) -> str:
-        """Compare what was read back: at the first epoch this driver hears of, and whenever a phase has begun."""
-        if live.read_back == epoch.phase:
-            return ""
-        live.read_back = epoch.phase
-        return mismatch(live.job.config, self.run.trial(live.job.number), epoch.phase, facts)
-
-    def _stop_reason(self, live: Live, epoch: EpochRecord) -> str:
-        score = max(past.score for past in live.epochs if past.epoch <= epoch.epoch)
-        goes_on = self._asha is None or self._asha.may_go_on(live.job.number, epoch.epoch, score)
-        if epoch.epoch >= live.job.config.training.epochs:
-            return ""  # it has reached its end: nothing is saved by stopping it
-        if self._asha and not goes_on:
-            return f"ASHA: not among the best 1/{self._asha.reduction} at epoch {epoch.epoch}"
-        if self.budget.late:
-            return "the time budget is spent"
-        if self.gave_up:
-            return "the search was given up"
-        return ""
 
     def _update_record(self, number: int, **changes: Any) -> None:
         live = self.running.get(number)

@@ -142,6 +142,12 @@ class LiveSlots:
         return self._seen[0]
 
 
+def waiting_text(trials: int, seconds: float) -> str:
+    """Say that so many trials wait for a worker, though there should be room for them."""
+    wait = "1 trial has" if trials == 1 else f"{trials} trials have"
+    return f"{wait} waited {seconds:.0f} s for a worker: the machines are taken or very busy, or have yet to start"
+
+
 def change_text(concurrent: int) -> str:
     """Say that the cluster has changed: so many trials can run at a time now."""
     if not concurrent:

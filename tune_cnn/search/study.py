@@ -4,7 +4,7 @@ Parameters, states and scores per epoch are Optuna's own fields; what the tables
 attributes, JSON all of it, sealed: what is no longer as it was written is refused, not shown. Nothing is pickled.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -36,6 +36,7 @@ _ESTIMATE = "estimate"
 OUTSIDE, VALUES, DRAWN = "outside", "values", "drawn"
 """The names of some attributes of trials; what was drawn stands there by the parameters' keys."""
 _RESERVED, _FINAL_EPOCH, _FINALS_BEGUN = "reserved_seconds", "final_epoch", "finals_begun"
+_LOSSES, _FINAL_LOSSES = "losses", "final_losses"
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
@@ -164,7 +165,7 @@ class Study:
 
     @_stored
     def note(self, number: int, /, **attributes: Any) -> None:
-        """Keep what the tables say of a running trial besides its scores: values, seed, data, facts, peak_memory_mb."""
+        """Keep what is known of a trial besides its scores: values, seed, data, facts, peak_memory_mb, losses."""
         for name, value in attributes.items():
             self._keep(number, name, value)
 
@@ -189,6 +190,12 @@ class Study:
         self._storage.set_trial_state_values(self._trial_id(number), _OPTUNAS[state], values)
         if self._is_read:
             self._history.finish(number, state)
+
+    @_stored
+    def losses(self, number: int) -> list[Mapping[str, Any]]:
+        """Give what `note` kept of what a running trial was interrupted by; empty before the first time."""
+        kept = attributes_of(self._storage.get_trial(self._trial_id(number)))
+        return list(kept.get(_LOSSES, []))
 
     @_stored
     def note_test(self, number: int, scores: Mapping[str, float]) -> None:
@@ -247,6 +254,16 @@ class Study:
         """Give what `note_final_epoch` kept under a key, in the order of the epochs; empty before the first."""
         prefix, kept = f"{_FINAL_EPOCH}:{key}:", self._user_attributes()
         return [EpochRecord.from_json(kept[name]) for name in sorted(kept) if name.startswith(prefix)]
+
+    @_stored
+    def note_final_losses(self, key: str, losses: Sequence[Mapping[str, Any]]) -> None:
+        """Keep what one training of the finals was interrupted by, under its key."""
+        self._keep_of_search(f"{_FINAL_LOSSES}:{key}", list(losses))
+
+    @_stored
+    def final_losses(self, key: str) -> list[Mapping[str, Any]]:
+        """Give what `note_final_losses` kept under a key; empty before the first time."""
+        return list(self._user_attributes().get(f"{_FINAL_LOSSES}:{key}", []))
 
     @_stored
     def note_final(self, key: str, outcome: Mapping[str, Any]) -> None:

@@ -1,10 +1,12 @@
-"""Watches that a trial gets on. One that hangs leaves the stacks of its threads in its log, and its process ends.
+"""Watches that a trial gets on. One that hangs, or crashes, leaves the stacks of its threads in its log.
 
 Not from within Python alone: a library that hangs may never let go of the interpreter, so that no thread of ours runs
-any more. Then faulthandler's own thread, which needs no interpreter, writes the stacks and ends the process.
+any more. Then faulthandler's own thread, which needs no interpreter, writes the stacks and ends the process; what it
+writes is understood by `last_words.py`.
 """
 
 import faulthandler
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,7 +36,7 @@ def watched(log: Path, patience: Patience, on_hang: Callable[[float], None]) -> 
     progress.begin()
     log.parent.mkdir(parents=True, exist_ok=True)
     over = threading.Event()
-    with log.open("a", buffering=1) as file:
+    with log.open("a", buffering=1) as file, _crashes_told_in(file):
         thread = threading.Thread(target=_watch, args=(over, file, patience, on_hang), daemon=True, name="watchdog")
         thread.start()
         try:
@@ -43,6 +45,19 @@ def watched(log: Path, patience: Patience, on_hang: Callable[[float], None]) -> 
             over.set()
             thread.join()
             faulthandler.cancel_dump_traceback_later()
+
+
+@contextmanager
+def _crashes_told_in(log: TextIO) -> Iterator[None]:
+    """Let the stacks of a crash in native code go to a file as well; afterwards they go where they went before."""
+    was_enabled = faulthandler.is_enabled()
+    faulthandler.enable(log)
+    try:
+        yield
+    finally:  # before the file is closed: its number may be another file's by then
+        faulthandler.disable()
+        if was_enabled and sys.__stderr__ is not None:
+            faulthandler.enable(sys.__stderr__)
 
 
 def _watch(over: threading.Event, log: TextIO, patience: Patience, on_hang: Callable[[float], None]) -> None:

@@ -29,7 +29,7 @@ from tune_cnn.search.handout import put_in_place
 from tune_cnn.search.tenure import Tenure, holding
 from tune_cnn.search.watchdog import watched
 from tune_cnn.sections.search import Metric
-from tune_cnn.storage.place import Share, trial_place
+from tune_cnn.storage.place import Share, TrialPlace, trial_place
 
 MESSAGE = "tune_cnn"
 """Of what is reported: the name of the one text that we read."""
@@ -79,8 +79,27 @@ def run_job(
     # Before the first import of the hub: the driver has found all weights, and a hundred workers asking at once would
     # be turned away.
     os.environ.update(TRIAL_ENVIRONMENT)
-    trial = TrialConfig.model_validate(config["config"])
-    place = trial_place(Path(config["folder"]), trial, share, cache.folder)
+    try:
+        trial = TrialConfig.model_validate(config["config"])
+        place = trial_place(Path(config["folder"]), trial, share, cache.folder)
+        _run_there(place, trial, config, metric=metric, cache=cache, handed=handed, patience=patience, work=work)
+    except Exception as error:  # on its way up to Ray, which would tell of its cause
+        tune.report({MESSAGE: failure_message(failure_of(error))})
+        raise
+
+
+def _run_there(
+    place: TrialPlace,
+    trial: TrialConfig,
+    config: dict[str, Any],
+    *,
+    metric: Metric,
+    cache: Cache,
+    handed: Handed,
+    patience: Patience,
+    work: Work,
+) -> None:
+    """Run a job in its folder on this machine."""
     folder = place.folder
 
     def on_epoch(epoch: EpochRecord, facts: TrialFacts, peak_memory_mb: float | None) -> None:
@@ -102,10 +121,9 @@ def run_job(
                 before_keeping=partial(_end_if_replaced, tenure),
             )
         place.finish()
-    except Exception as error:  # on its way up to Ray, which would tell of its cause; a full disk takes no file
+    except Exception:  # on its way up
         write_traceback(folder)
         place.finish()
-        tune.report({MESSAGE: failure_message(failure_of(error))})
         raise
 
 

@@ -4,7 +4,6 @@ Frozen units are left out: a resumed trial builds them again, from the file of w
 tells whether they came out the same. The tensors of the best epoch stay beside those of the last.
 """
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor, optim
 
 from tune_cnn.errors import StoreError
-from tune_cnn.files import write_whole
+from tune_cnn.files import read_json, write_whole
 from tune_cnn.models.network import Network
 from tune_cnn.models.prefix_digest import prefix_digests
 from tune_cnn.models.units import units_of
@@ -189,7 +188,7 @@ def _files_of(body: Any) -> set[str]:
 
 def _json_or_nothing(file: Path) -> Any:
     try:
-        return json.loads(file.read_bytes())
+        return read_json(file)
     except (FileNotFoundError, ValueError):
         return None
 
