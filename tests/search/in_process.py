@@ -13,7 +13,7 @@ import pytest
 from tune_cnn.data.cache import Cache
 from tune_cnn.results.failures import failure_of, write_traceback
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder
-from tune_cnn.search import runner
+from tune_cnn.search import ray_cluster, runner
 from tune_cnn.search.bridge import Bridge, Session, epoch_message, failure_message
 from tune_cnn.search.jobs import Job
 from tune_cnn.search.slots import Slots
@@ -28,8 +28,8 @@ def train_in_this_process(monkeypatch: pytest.MonkeyPatch, scratch: Path) -> Non
     def nothing_started(*_given: object, **_more: object) -> Iterator[Path]:
         yield scratch
 
-    monkeypatch.setattr(runner, "ray_running", nothing_started)
-    monkeypatch.setattr(runner, "slots", lambda *_given: Slots(1.0, 0.0, 1.0, 0.0, 1))
+    monkeypatch.setattr(ray_cluster, "ray_running", nothing_started)
+    monkeypatch.setattr(ray_cluster, "slots", lambda *_given: Slots(1.0, 0.0, 1.0, 0.0, 1))
     monkeypatch.setattr(runner, "run_jobs", run_jobs)
 
 
