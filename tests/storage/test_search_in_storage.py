@@ -23,7 +23,7 @@ SPACE = """\
 name: small
 data: {kind: folders, root: nowhere, splits: {train: train, val: valid, test: test}}
 image: {px: 32}
-model: {backbone: resnet18, weights: none, freeze: {depth: 0.9}, head: {dropout: {range: [0.0, 0.5]}}}
+model: {backbone: test_resnet, weights: none, freeze: {depth: 0.9}, head: {dropout: {range: [0.0, 0.5]}}}
 training: {epochs: 2, batch_size: 4, optimizer: {kind: adam, lr: {range: [1e-4, 1e-1], log: true}}}
 search: {trials: 2, metric: -val_loss, seed: 4, concurrent: 1, keep: 1, asha: null, finals: null}
 """
