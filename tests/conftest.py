@@ -1,6 +1,7 @@
 """What several tests need: a small generated data set, made once, a config that trains on it in seconds, a command."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,32 @@ from tune_cnn import cli
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
 from tune_cnn.sample import write_sample
+
+# Side by side, the tests end together if what takes long begins early. The longest first; a file that is missing here
+# is no error, it only waits for these.
+LONGEST_FIRST = (
+    "tests/search/test_search.py",
+    "tests/chaos/test_chaos.py",
+    "tests/test_trial.py",
+    "tests/search/test_cluster_machines.py",
+    "tests/storage/test_search_in_storage.py",
+    "tests/data/test_cache_kills.py",
+    "tests/chaos/test_fuzz.py",
+    "tests/storage/test_place.py",
+    "tests/storage/test_kept.py",
+)
+
+
+@pytest.hookimpl(trylast=True)  # once those that are not to run are out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, then those with the most tests."""
+    tests = Counter(item.nodeid.partition("::")[0] for item in items)
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        file = item.nodeid.partition("::")[0]
+        return LONGEST_FIRST.index(file) if file in LONGEST_FIRST else len(LONGEST_FIRST), -tests[file]
+
+    items.sort(key=place)  # stable: within a file, and among files alike, as they were collected
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +82,7 @@ def trial_config(root: Path, **sections: Any) -> TrialConfig:
         "name": "made",
         "data": {"kind": "folders", "root": str(root), "splits": {"train": "train", "val": "valid", "test": "test"}},
         "image": {"px": 32},
-        "model": {"backbone": "resnet18", "weights": "none", "freeze": {"depth": 0.5}, "head": {"dropout": 0.2}},
+        "model": {"backbone": "test_resnet", "weights": "none", "freeze": {"depth": 0.5}, "head": {"dropout": 0.2}},
         "training": {"epochs": 3, "batch_size": 8, "optimizer": {"kind": "adam", "lr": 1e-3}},
         "augment": "light",
         "seed": 1,

@@ -155,14 +155,14 @@ def test_frozen_units_stand_still_to_the_bit_and_the_others_move(shapes: Path, c
     torch.manual_seed(config.seed)
     before = build_network(config.model, 5, px=32).state_dict()
     moved = {name for name, tensor in trained.state_dict().items() if not torch.equal(tensor, before[name])}
-    assert history[0].frozen_units == 6  # half of resnet18's thirteen units: up to and with layer1
-    still = ("backbone.conv1", "backbone.bn1", "backbone.layer1")
+    assert history[0].frozen_units == 8  # half of test_resnet's fifteen units: the convolutions of its stem, and a norm
+    still = ("backbone.conv1", "backbone.bn1")
     assert moved == {name for name in before if not name.startswith(still)}
 
 
 def test_warm_up_freezes_everything_then_thaws_to_the_depth(shapes: Path, cache: Cache, tmp_path: Path) -> None:
     history = run(with_training(shapes, warm_up={"epochs": 2}), tmp_path / "trial", cache)
-    assert [record.frozen_units for record in history] == [13, 13, 6]
+    assert [record.frozen_units for record in history] == [15, 15, 8]
 
 
 # Two units, trained within milliseconds.
@@ -332,7 +332,7 @@ def test_after_a_warm_up_effective_yaml_shows_the_training_proper(shapes: Path, 
 
     config = with_training(shapes, epochs=2, warm_up={"epochs": 1})
     run(config, tmp_path, cache, on_epoch=look)
-    assert phases == [("warm_up", 13), ("train", 6)]
+    assert phases == [("warm_up", 15), ("train", 8)]
     assert compare_effective(config, TrialFolder(tmp_path).effective) == []
 
 

@@ -107,7 +107,8 @@ def resume(
 
     folder = RunFolder(brought(run, _say) if is_url(run) else Path(run))
     if not folder.current_space.is_file():
-        raise InputError(f"{folder.space}: no such file; give a run folder that `tune-cnn search` wrote")
+        missing = f"{run.rstrip('/')}/{folder.space.name}"
+        raise InputError(f"{missing}: no such file; give a run folder that `tune-cnn search` wrote")
     given = Given(weights, address, insecure_cluster, cache_dir, cache_gb)
     _search(open_space(folder.current_space), run, given)
 

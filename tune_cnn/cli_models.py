@@ -1,13 +1,16 @@
 """The commands on trained models and on backbones."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import typer
 
 from tune_cnn import cli_options as options
 from tune_cnn.cli_terminal import cache_of, terminal
-from tune_cnn.errors import InputError
-from tune_cnn.urls import absolute
+from tune_cnn.errors import InputError, RunFolderError
+from tune_cnn.urls import absolute, is_url
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -32,7 +35,9 @@ def evaluate(
     unknown = sorted(set(splits) - {"train", "val", "test"})
     if unknown:
         raise InputError(f"--split {unknown[0]}: no such split; write train, val or test")
-    found = evaluate_model(model, data_root=data and absolute(data), splits=splits, cache=cache_of(cache_dir, cache_gb))
+    cache = cache_of(cache_dir, cache_gb)
+    with _on_this_machine(model) as folder:
+        found = evaluate_model(folder, data_root=data and absolute(data), splits=splits, cache=cache)
     if as_json:
         typer.echo(evaluations_json(found))
     else:
@@ -56,7 +61,7 @@ def predict(
     """
     from tune_cnn.models.catalogue import is_backbone, no_model
 
-    saved = Path(model).is_dir()
+    saved = is_url(model) or Path(model).is_dir()
     if not saved and not is_backbone(model):
         raise InputError(no_model(model))
     if saved and weights is not None:
@@ -67,11 +72,12 @@ def predict(
     from tune_cnn.evaluation import predict_zero_shot
     from tune_cnn.evaluation_output import print_predictions
 
-    if saved:
-        found = predict_images(Path(model), images)
-    else:
-        found = predict_zero_shot(model, images, weights_dir=weights, cache=cache_of(cache_dir))
-    print_predictions(found, terminal(), top=top or (3 if saved else 5), csv_file=csv, masks_dir=out)
+    with ExitStack() as stack:
+        if saved:
+            found = predict_images(stack.enter_context(_on_this_machine(model)), images)
+        else:
+            found = predict_zero_shot(model, images, weights_dir=weights, cache=cache_of(cache_dir))
+        print_predictions(found, terminal(), top=top or (3 if saved else 5), csv_file=csv, masks_dir=out)
 
 
 @app.command()
@@ -92,3 +98,22 @@ def backbones(
         typer.echo(
             f"{facts.name:<{width}}  {facts.parameters / 1e6:7.2f} M parameters  {len(facts.line.strides):3d} units"
         )
+
+
+@contextmanager
+def _on_this_machine(model: str) -> Iterator[Path]:
+    """Give a model's folder; of one in a storage a copy, for as long as the block lasts."""
+    if not is_url(model):
+        yield Path(model)
+        return
+    from tune_cnn.storage.pull import pull_model
+    from tune_cnn.storage.remote import Remote
+
+    url = model.rstrip("/")
+    Remote(url).answers()
+    with tempfile.TemporaryDirectory(prefix="tc-") as scratch:
+        folder = pull_model(url, Path(scratch) / "model")
+        try:
+            yield folder
+        except RunFolderError as error:
+            raise RunFolderError(fault.replace(str(folder), url) for fault in error.faults) from error

@@ -10,7 +10,12 @@ ClusterFile = Annotated[Path, typer.Argument(metavar="FILE", help="Such as clust
 RunPath = Annotated[
     str, typer.Argument(metavar="RUN", help="A run folder, such as runs/aquarium or s3://BUCKET/PREFIX/aquarium.")
 ]
-ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder, such as runs/aquarium/best.")]
+ModelPath = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="A model folder, such as runs/aquarium/best or s3://BUCKET/PREFIX/aquarium/best."
+    ),
+]
 DataDir = Annotated[
     str | None,
     typer.Option(

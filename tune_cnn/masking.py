@@ -31,6 +31,11 @@ def masked(text: str, environment: Mapping[str, str] = os.environ) -> str:
     return _ASSIGNMENT.sub(rf"\1{_HIDDEN}", text)
 
 
+def names_a_secret(name: str) -> bool:
+    """Whether what goes by a name, of a variable or in a file, is a token, a key or a password."""
+    return bool(_SECRET_NAME.search(name))
+
+
 def has_credentials(address: str) -> bool:
     """Whether a place is written as an address with a user or a key in it."""
     return bool(_CREDENTIALS.search(address) or _PARAMETER.search(address))

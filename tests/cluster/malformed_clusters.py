@@ -1,65 +1,6 @@
-"""Cluster files with one thing wrong each: the shipped ones, filled in, with one text replaced by another."""
+"""Files of `ray up` with one thing wrong each: the shipped ones with one text replaced by another."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
-ROOT = Path(__file__).parents[2]
-AWS, LOCAL, JOB = "cluster.yaml", "cluster-local.yaml", "kubernetes/rayjob.yaml"
-FILLED_IN = {
-    "FILL-IN-CIDR": "203.0.113.7/32",
-    "FILL-IN-BUCKET": "my-bucket",
-    "FILL-IN-REGION": "eu-central-1",
-    "FILL-IN-IMAGE": "ami-0123456789abcdef0",
-    "FILL-IN-GROUP": "sg-0123456789abcdef0",
-    "FILL-IN-HEAD": "gpu1.example.org",
-    "FILL-IN-WORKER": "gpu2.example.org",
-    "FILL-IN-USER": "ada",
-    "FILL-IN-REGISTRY": "registry.example.org",
-    "FILL-IN-CLAIM": "shared",
-}
-
-
-def line_of(kind: str, beginning: str) -> str:
-    """The whole line of a shipped file that begins so."""
-    return next(line for line in filled_in(kind).splitlines(keepends=True) if line.strip().startswith(beginning))
-
-
-@dataclass(frozen=True)
-class MalformedCluster:
-    """One replacement in a shipped file, and what its fault says."""
-
-    id: str
-    kind: str
-    old: str
-    new: str
-    says: str
-    above: int = 0
-    """How many lines above the replacement the fault is laid: what is missing is laid to what it is missing from."""
-    faults: int = 1
-
-    @property
-    def text(self) -> str:
-        """The whole file; the replacement is made once."""
-        good = filled_in(self.kind)
-        assert self.old in good, self.old
-        return good.replace(self.old, self.new, 1)
-
-    @property
-    def line(self) -> int | None:
-        """The line of the fault; None where nothing is left of what was replaced."""
-        if not self.new.strip():
-            return None
-        at = filled_in(self.kind).index(self.old) + len(self.new) - len(self.new.lstrip("\n"))
-        return filled_in(self.kind).count("\n", 0, at) + 1 - self.above
-
-
-def filled_in(kind: str) -> str:
-    """A shipped file with all that has to be filled in."""
-    text = (ROOT / kind).read_text()
-    for placeholder, value in FILLED_IN.items():
-        text = text.replace(placeholder, value)
-    return text
-
+from tests.cluster.shipped import AWS, LOCAL, MalformedCluster, line_of
 
 _TOKEN = "RAY_AUTH_MODE=token "  # noqa: S105 - no secret, the name of a mode
 
@@ -286,93 +227,6 @@ MALFORMED_CLUSTERS = [
         "available_node_types: {a: {node_config: {}, resources: {}}}\ncluster_name: tune-cnn  ",
         "they are all of one type",
     ),
-    MalformedCluster("an-old-interface", JOB, "ray.io/v1\n", "ray.io/v1alpha1\n", "write apiVersion: ray.io/v1"),
-    MalformedCluster("another-kind", JOB, "kind: RayJob", "kind: RayCluster", "this check is for a job"),
-    MalformedCluster(
-        "another-ray-version", JOB, 'rayVersion: "2.60.0"', 'rayVersion: "2.9.0"', "not the Ray of constraints.txt"
-    ),
-    MalformedCluster("another-image", JOB, "0.1.0-ray2.60.0-py311", "0.1.0-ray2.52.0-py311", "is not of Ray 2.60.0"),
-    MalformedCluster("the-latest-image", JOB, ":0.1.0-ray2.60.0-py311", ":latest", "may be another image tomorrow"),
-    MalformedCluster("an-image-that-does-not-say", JOB, ":0.1.0-ray2.60.0-py311", ":0.1.0", "does not say its Ray"),
-    MalformedCluster("an-image-of-another-python", JOB, "2.60.0-py311", "2.60.0-py310", "has Python 3.10"),
-    MalformedCluster(
-        "no-token-on-kubernetes",
-        JOB,
-        "authOptions: {mode: token} ",
-        "authOptions: {mode: disabled} ",
-        "can run what he likes",
-    ),
-    MalformedCluster(
-        "a-privileged-container",
-        JOB,
-        "{allowPrivilegeEscalation: false,",
-        "{privileged: true, allowPrivilegeEscalation: false,",
-        "the whole node; remove it",
-    ),
-    MalformedCluster(
-        "a-container-that-may-become-root",
-        JOB,
-        "allowPrivilegeEscalation: false",
-        "allowPrivilegeEscalation: true",
-        "may become root",
-    ),
-    MalformedCluster(
-        "a-pod-of-root", JOB, "runAsNonRoot: true", "runAsNonRoot: false", "the containers may run as root"
-    ),
-    MalformedCluster(
-        "no-limits", JOB, 'limits: {cpu: "4", memory: 16Gi}', 'limits: {cpu: "4"}', "it may take the whole node"
-    ),
-    MalformedCluster(
-        "the-node's-own-network",
-        JOB,
-        "          containers:",
-        "          hostNetwork: true\n          containers:",
-        "true gives the pod the node's own",
-    ),
-    MalformedCluster(
-        "a-folder-of-the-node",
-        JOB,
-        "persistentVolumeClaim: {claimName: shared}",
-        "hostPath: {path: /}",
-        "gives the pod a folder of the node",
-    ),
-    MalformedCluster(
-        "reached-from-outside",
-        JOB,
-        "serviceType: ClusterIP",
-        "serviceType: LoadBalancer",
-        "lets the head be reached from outside",
-    ),
-    MalformedCluster("trials-on-the-head-pod", JOB, '{num-cpus: "0"}', "{}", "could take the driver down"),
-    MalformedCluster("pods-that-never-go", JOB, "minReplicas: 0", "minReplicas: 1", "with nothing to do"),
-    MalformedCluster(
-        "pods-without-limit",
-        JOB,
-        "        maxReplicas: 4                # what may be spent; without limit by default\n",
-        "",
-        "there would be no limit",
-    ),
-    MalformedCluster(
-        "a-job-without-end",
-        JOB,
-        "activeDeadlineSeconds: 86400",
-        "# activeDeadlineSeconds",
-        "would cost for ever",
-        above=4,
-    ),
-    MalformedCluster(
-        "a-cluster-that-stays",
-        JOB,
-        "shutdownAfterJobFinishes: true",
-        "shutdownAfterJobFinishes: false",
-        "after the job",
-    ),
-    MalformedCluster(
-        "a-misspelt-name-of-kuberay", JOB, "backoffLimit: 2", "backofLimit: 2", "did you mean 'backoffLimit'?"
-    ),
-    MalformedCluster(
-        "yaml-of-two-minds", JOB, "serviceType: ClusterIP", "serviceType: no", "is taken for something else by Ray"
-    ),
     MalformedCluster(
         "a-date-to-ray", AWS, "cluster_name: tune-cnn", "cluster_name: 2026-11-21", "is taken for something else by Ray"
     ),
@@ -396,4 +250,94 @@ MALFORMED_CLUSTERS = [
     MalformedCluster(
         "a-section-that-is-none", AWS, "auth:\n  ssh_user: ec2-user", "auth: ec2-user\n", "write a section"
     ),
+    MalformedCluster(
+        "gpu-trials-on-the-head", AWS, "{CPU: 0, GPU: 0}", "{CPU: 0, GPU: 1}", "1: trials would run on the head"
+    ),
+    MalformedCluster(
+        "the-head's-gpu-left-open", AWS, "{CPU: 0, GPU: 0}", "{CPU: 0}", "resources.GPU: missing: trials would run"
+    ),
+    MalformedCluster(
+        "groups-of-an-interface",
+        AWS,
+        "      InstanceType: m7i",
+        "      NetworkInterfaces: [{DeviceIndex: 0, Groups: [sg-0fedcba9876543210]}]\n      InstanceType: m7i",
+        "brings groups of its own",
+    ),
+    MalformedCluster(
+        "what-a-template-says",
+        AWS,
+        "      InstanceType: m7i",
+        "      LaunchTemplate: {LaunchTemplateName: ours, Version: '1'}\n      InstanceType: m7i",
+        "which nothing here looks at",
+    ),
+    MalformedCluster(
+        "disks-that-stay", AWS, "DeleteOnTermination: true", "DeleteOnTermination: false", "would cost on when"
+    ),
+    MalformedCluster(
+        "spot-machines-that-come-again",
+        AWS,
+        "{MarketType: spot}",
+        "{MarketType: spot, SpotOptions: {SpotInstanceType: persistent}}",
+        "starts a machine again whenever it was ended",
+    ),
+    MalformedCluster(
+        "an-idle-timeout-of-one-type",
+        AWS,
+        "    min_workers: 0 ",
+        "    idle_timeout_s: 86400\n    min_workers: 0 ",
+        "86400 would pay for idle machines",
+    ),
+    MalformedCluster(
+        "a-group-as-text", AWS, "[sg-0123456789abcdef0]", "sg-0123456789abcdef0", "is not a list; write [sg-0123456789"
+    ),
+    MalformedCluster(
+        "a-token-that-ray-never-sees", AWS, f"{_TOKEN}~", "RAY_AUTH_MODE=token; ~", "starts Ray without token", above=1
+    ),
+    MalformedCluster(
+        "a-token-for-another-program", LOCAL, f"{_TOKEN}~", f"{_TOKEN}true && ~", "starts Ray without token", above=1
+    ),
+    MalformedCluster(
+        "a-token-in-a-comment",
+        LOCAL,
+        f"{_TOKEN}~/tune-cnn/.venv/bin/ray start --address=$RAY_HEAD_IP:6379",
+        "~/tune-cnn/.venv/bin/ray start --address=$RAY_HEAD_IP:6379 # RAY_AUTH_MODE=token",
+        "starts Ray without token authentication",
+    ),
+    MalformedCluster(
+        "two-dashboards",
+        AWS,
+        "--dashboard-host=127.0.0.1 --",
+        "--dashboard-host=127.0.0.1 --dashboard-host '0.0.0.0' --",
+        "the dashboard answers at '0.0.0.0'",
+        above=2,
+    ),
+    MalformedCluster(
+        "your-own-keys-on-every-machine",
+        AWS,
+        "  ~/tune-cnn/spaces: spaces",
+        "  ~/.aws: ~/.aws",
+        "your own keys in ~/.aws would lie on every machine",
+    ),
+    MalformedCluster(
+        "an-image-of-another-ray",
+        AWS,
+        "head_node_type: head",
+        "docker: {image: 'rayproject/ray:latest', container_name: ray}\nhead_node_type: head",
+        "does not say that it holds Ray 2.60.0",
+    ),
+    MalformedCluster(
+        "a-secret-of-another-program",
+        AWS,
+        "  - mkdir -p ~/runs",
+        "  - export WANDB_API_KEY=0123456789",
+        "a secret stands in the file",
+    ),
+    MalformedCluster(
+        "no-number-of-machines",
+        LOCAL,
+        "idle_timeout_minutes:",
+        "min_workers: -1\nidle_timeout_minutes:",
+        "is not a number",
+    ),
+    MalformedCluster("no-key", LOCAL, "~/.ssh/id_ed25519 ", "'' ", "empty: Ray would take whatever key SSH finds"),
 ]

@@ -1,12 +1,15 @@
 """`tune-cnn check-cluster`: what is wrong or open in a cluster file is told with its line, all at once."""
 
+import logging
 import re
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.malformed_clusters import AWS, JOB, LOCAL, MALFORMED_CLUSTERS, ROOT, MalformedCluster, filled_in
+from tests.cluster.malformed_clusters import MALFORMED_CLUSTERS
+from tests.cluster.malformed_jobs import MALFORMED_JOBS
+from tests.cluster.shipped import AWS, JOB, LOCAL, ROOT, MalformedCluster, filled_in
 from tune_cnn.cluster.commands import PYTHON
 from tune_cnn.errors import InputError
 from tune_cnn.search.cluster_check import check_cluster
@@ -23,7 +26,7 @@ def faults(tmp_path: Path, text: str) -> list[str]:
     return []
 
 
-@pytest.mark.parametrize("case", MALFORMED_CLUSTERS, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", [*MALFORMED_CLUSTERS, *MALFORMED_JOBS], ids=lambda case: case.id)
 def test_one_thing_wrong_is_told_with_its_line_and_nothing_else(case: MalformedCluster, tmp_path: Path) -> None:
     found = faults(tmp_path, case.text)
     assert len(found) == case.faults, found
@@ -37,6 +40,33 @@ def test_a_shipped_file_is_refused_until_it_is_filled_in(kind: str, tmp_path: Pa
     assert len(still_open) == sum("FILL-IN" in line for line in (ROOT / kind).read_text().splitlines()[5:])
     assert all("is still to be filled in" in fault for fault in still_open)
     assert faults(tmp_path, filled_in(kind)) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [
+        pytest.param(AWS, "RAY_AUTH_MODE=token ~", "export RAY_AUTH_MODE=token && ~", id="an-exported-mode"),
+        pytest.param(AWS, "--dashboard-host=127.0.0.1 ", "--dashboard-host='127.0.0.1' ", id="a-quoted-address"),
+        pytest.param(AWS, "mkdir -p ~/runs", "HF_TOKEN=$(cat ~/.hf) KEY_TOKEN=$T true", id="a-secret-read-elsewhere"),
+        pytest.param(LOCAL, "[gpu2.example.org]", "[]", id="one-machine-alone"),
+        pytest.param(LOCAL, "idle_timeout", "min_workers: 0\nidle_timeout", id="machines-that-are-left-alone"),
+        pytest.param(JOB, ":0.1.0-ray2.60.0-py311", f"@sha256:{'0' * 64}", id="an-image-by-digest"),
+    ],
+)
+def test_what_is_right_in_other_words_is_taken(kind: str, old: str, new: str, tmp_path: Path) -> None:
+    good = filled_in(kind)
+    assert old in good
+    assert faults(tmp_path, good.replace(old, new)) == []
+
+
+@pytest.mark.parametrize("kind", [AWS, LOCAL])
+def test_nothing_is_said_of_a_file_in_which_nothing_is_wrong(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("ray"), "propagate", True)  # to where pytest listens
+    with caplog.at_level("DEBUG"):
+        assert faults(tmp_path, filled_in(kind)) == []
+    assert not [record for record in caplog.records if record.name.startswith("ray")]
 
 
 def test_every_fault_is_told_at_once_in_the_file_s_order(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.malformed_clusters import AWS, ROOT, filled_in
+from tests.cluster.shipped import AWS, ROOT, filled_in
 from tune_cnn.yaml_files import read_yaml
 
 # Stands in for AWS's command line: writes down how it was called, a line each, and answers with a word.
@@ -22,7 +22,7 @@ aws() { printf '%s\\x1f' "$@" | tr '\\n' ' ' >> calls; echo >> calls; echo made-
 def calls(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
     """Every call of the document's only bash block, as words, in a folder with a cluster.yaml that is filled in."""
     folder = tmp_path_factory.mktemp("aws")
-    (folder / "cluster.yaml").write_text(filled_in(AWS))
+    (folder / "cluster.yaml").write_text(filled_in(AWS).replace("cluster_name: tune-cnn", "cluster_name: ours"))
     (block,) = re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "cluster.md").read_text(), re.DOTALL)
     subprocess.run(["bash", "-c", _AWS + block], cwd=folder, check=True, capture_output=True)
     return [call.split("\x1f")[:-1] for call in (folder / "calls").read_text().splitlines()]
@@ -44,6 +44,15 @@ def test_the_roles_are_those_of_the_file(calls: list[list[str]], tmp_path: Path)
     named = {node_type["node_config"]["IamInstanceProfile"]["Name"] for node_type in types.values()}
     made = {option(call, "--instance-profile-name") for call in calls if "create-instance-profile" in call}
     assert made == named
+
+
+def test_the_head_may_tag_and_end_no_machines_but_its_cluster_s(calls: list[list[str]]) -> None:
+    policies = [json.loads(option(call, "--policy-document")) for call in calls if "--policy-document" in call]
+    statements = [statement for policy in policies for statement in policy["Statement"]]
+    changing = [one for one in statements if re.search("Terminate|CreateTags", str(one["Action"]))]
+    of_the_cluster = {"StringEquals": {"ec2:ResourceTag/ray-cluster-name": "ours"}}
+    at_the_start = {"StringEquals": {"ec2:CreateAction": "RunInstances"}}
+    assert [one["Condition"] for one in changing] == [at_the_start, of_the_cluster]
 
 
 def test_the_roles_reach_the_bucket_s_prefix_and_no_other_storage(calls: list[list[str]]) -> None:

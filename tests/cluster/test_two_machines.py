@@ -1,5 +1,6 @@
 """A search on two machines that share nothing but a storage: two Rays on this host, one of them under another name."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -106,3 +107,21 @@ def test_trials_of_both_machines_come_together_in_the_storage(two: Two, s3_serve
     keys = s3_server.keys(bucket, "runs/small/")
     assert {f"trials/{number:04d}/trial.log" for number in range(4)} <= keys
     assert not [key for key in keys if "/last/" in key]
+
+
+def test_a_trial_that_is_stopped_on_another_machine_leaves_its_best_model(
+    two: Two, s3_server: S3, shapes: Path
+) -> None:
+    bucket = s3_server.bucket()
+    data = s3_server.upload(one_image_each(shapes, two.folder / "few"), bucket, "data")
+    asha = SPACE.replace("asha: null", "asha: {grace_epochs: 2, reduction: 2}").replace("epochs: 3", "epochs: 8")
+    (two.folder / "small.yaml").write_text(asha.replace("trials: 4", "trials: 8").replace("keep: 4", "keep: 8"))
+    out = ["--out", f"s3://{bucket}/runs", "--address", two.address, "--insecure-cluster"]
+    two.tune_cnn("search", "small.yaml", "--data", data, *out)
+    run = two.folder / "runs/s3" / bucket / "runs/small"
+    table = pd.read_csv(run / "leaderboard.csv").set_index("trial")
+    away = {int(path.name.rpartition("-")[2]) for path in (two.folder / ".cache/tune-cnn/trials").glob("*/trials-*")}
+    assert (table.loc[sorted(away), "state"] == "stopped").any() or (table["state"] == "stopped").any()
+    for trial, best_epoch in table["best_epoch"].items():
+        card = json.loads((run / f"trials/{trial:04d}/best/model.json").read_text())
+        assert card["epoch"] == best_epoch, (trial, sorted(away))

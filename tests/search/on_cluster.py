@@ -19,6 +19,7 @@ from tune_cnn.progress import Patience
 from tune_cnn.results.records import EpochRecord, RunFolder, TrialFacts
 from tune_cnn.search import ray_cluster, runner
 from tune_cnn.search.jobs import Job
+from tune_cnn.search.preflight import Standard
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
 from tune_cnn.space.schema import Space
@@ -58,6 +59,7 @@ def run_search(
     work: StubTrial,
     *overrides: str,
     meanwhile: Callable[[Watched], None] | None = None,
+    standard: Standard | None = None,
     share: Share | None = None,
 ) -> Watched:
     space = made_space(folder, overrides=(*SEARCH, *overrides))
@@ -74,6 +76,7 @@ def run_search(
             scratch=scratch,
             patience=PATIENT,
             work=work,
+            standard=standard,
             share=share,
         )
     session.write_tables()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.search.driving import begin, epoch_of, facts_of, made_space, open_session
-from tune_cnn.errors import ChangedDataError, StoreError
+from tune_cnn.errors import ChangedDataError, RunFolderError, StoreError
 from tune_cnn.results.failures import Failure
 from tune_cnn.results.records import RunFolder
 from tune_cnn.search.bridge import Bridge, epoch_message, failure_message
@@ -76,6 +76,65 @@ def test_what_would_strike_any_trial_ends_the_search_and_leaves_the_trial_open(
     bridge.on_end("b", failed=False)
     again = open_session(session.space, session.run)
     assert [record.state for record in again.records.values()] == ["running", "running"]
+
+
+def test_a_trial_that_a_machine_is_not_fit_for_runs_on_another(session: SearchSession) -> None:
+    shunned: set[str] = set()
+    bridge = Bridge(session, lambda: 8, shunned=shunned)
+    for time in range(5):  # more often than a trial is tried again that lost its worker
+        job = bridge.propose(f"{time}")
+        assert job is not None
+        assert job.number == 0
+        bridge.on_message(f"{time}", failure_message(Failure("two: torch 2.14", "machine", f"id-{time % 2}")))
+        bridge.on_end(f"{time}", failed=True)
+    assert shunned == {"id-0", "id-1"}
+    assert session.records[0].state == "running"
+    assert not bridge.broken
+
+
+class Ending:
+    """Knows of something that ends the search."""
+
+    def check(self) -> None:
+        raise RunFolderError("the run is another driver's")
+
+    def on_away(self, _folder: Path, _effective: str) -> None: ...
+
+    def before_end(self, _number: int, _folder: Path, _epoch: int) -> bool:
+        return True
+
+
+class Coming(Ending):
+    """Whatever has ended is on its way for a while."""
+
+    looks = 0
+
+    def check(self) -> None: ...
+
+    def before_end(self, _number: int, _folder: Path, epoch: int) -> bool:
+        assert epoch == 1
+        self.looks += 1
+        return self.looks > 2
+
+
+def test_a_trial_has_ended_once_it_is_here(tmp_path: Path) -> None:
+    session = open_session(made_space(tmp_path, overrides=("search.trials=1",)), RunFolder(tmp_path / "run"))
+    bridge = Bridge(session, lambda: 8, Coming())
+    started(bridge, session, "a")
+    bridge.on_end("a", failed=False)
+    assert bridge.propose("b") is None
+    states, overs = [session.records[0].state], [bridge.over]
+    assert bridge.propose("c") is None
+    assert [*states, session.records[0].state] == ["running", "complete"]
+    assert [*overs, bridge.over] == [False, True]
+
+
+def test_a_run_that_has_become_another_drivers_ends_the_search(session: SearchSession) -> None:
+    bridge = Bridge(session, lambda: 8, Ending())
+    with pytest.raises(RunFolderError):
+        bridge.propose("a")
+    assert isinstance(bridge.broken, RunFolderError)
+    assert bridge.propose("b") is None
 
 
 def test_what_a_worker_left_in_its_log_says_more_than_that_it_was_lost(tmp_path: Path) -> None:

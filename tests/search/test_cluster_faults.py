@@ -147,6 +147,16 @@ def test_where_ray_does_not_start_the_reason_is_told(tmp_path: Path, monkeypatch
     assert f"if {far_down} is full, or far down, set TMPDIR to another folder" in err
 
 
+def test_a_search_begins_although_rays_first_workers_do_not_come_up_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from tune_cnn.search import ray_cluster\nwith ray_cluster.ray_running(None): print('up')"
+    monkeypatch.setenv("RAY_worker_register_timeout_seconds", "0")
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "up\n", done.stderr
+
+
 # --- two searches -----------------------------------------------------------------------------------------------------
 
 

@@ -1,13 +1,17 @@
 """What keeps a machine from joining a search, and what it is told to do."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tune_cnn.data.cache import Cache
+from tune_cnn.data.fetch import local_copy
 from tune_cnn.results.records import RunFolder
-from tune_cnn.search.preflight import Asked, Seen, faults, look, token_in
+from tune_cnn.search.preflight import Asked, Seen, Standard, faults, look, token_in
+from tune_cnn.storage.remote import Remote
 
 ASKED = Asked("/data/photos", "/home/me/.cache/tune-cnn", "/shared/runs/photos/.token")
 HERE = Seen({"python": "3.11.9", "torch": "2.15.0"}, "d" * 64, "", data_gb=3.0, free_gb=50.0, sees_run=True)
@@ -42,6 +46,40 @@ def test_images_of_a_storage_need_room_on_every_machine() -> None:
     (fault,) = faults(HERE, {"a": replace(HERE, free_gb=3.5)}, asked)
     assert "where 4.0 GB are needed" in fault
     assert not faults(HERE, {"a": replace(HERE, free_gb=3.5)}, ASKED)
+
+
+def test_images_that_a_machine_has_fetched_already_need_no_room() -> None:
+    asked = replace(ASKED, data_root="s3://bucket/photos")
+    assert not faults(HERE, {"a": replace(HERE, free_gb=1.5, has_images=True)}, asked)
+
+
+def test_images_that_were_fetched_or_are_being_fetched_are_known_to_be_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = Remote(f"memory://bucket-{tmp_path.name}/photos")
+    remote.write("a.png", b"a photo")
+    asked = Asked(remote.url, str(tmp_path / "cache"), None)
+    assert not look(asked.as_json())["has_images"]
+    seen: list[bool] = []
+
+    def look_meanwhile(self: Remote, name: str, to: Path) -> None:
+        seen.append(look(asked.as_json())["has_images"])
+        to.write_bytes(b"a photo")
+
+    monkeypatch.setattr(Remote, "get", look_meanwhile)
+    local_copy(remote.url, Cache(tmp_path / "cache"))
+    assert seen == [True]
+    assert look(asked.as_json())["has_images"]
+
+
+def test_a_machine_that_joins_later_is_held_against_the_drivers(shapes: Path, tmp_path: Path) -> None:
+    asked = Asked(str(shapes), str(tmp_path), None)
+    here = Seen(**look(asked.as_json()))
+    other = replace(here, versions={**here.versions, "ray": "1.0"})
+    assert re.fullmatch(r"\S+: ray \S+, but 1.0 on the driver's; .*", Standard(asked, other, frozenset()).misfit("id"))
+    assert not Standard(asked, other, frozenset({"id"})).misfit("id")  # it was asked at the start
+    assert not Standard(asked, here, frozenset()).misfit("id")
+    assert not Standard(asked, other, frozenset()).misfit("id")  # it was found fit, and is not asked again
 
 
 def test_a_machine_sees_itself(shapes: Path, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """The real thing, small: `tune-cnn search` in a process of its own, with Ray, on generated images.
 
-Each search costs many seconds before its first trial, so the tests share three: one that runs through, the same one
-interrupted twice, and one in which all fails. Commands that need no Ray run within this process.
+Each search costs many seconds before its first trial, and as many for each worker, so the tests share two: one that
+runs through, and the same one interrupted twice. Commands that need no Ray run within this process, and so do searches
+whose trials are no matter of Ray's: `make test-slow` has them on Ray.
 """
 
 import json
@@ -14,12 +15,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from tests.search.in_process import train_in_this_process
 from tune_cnn import cli
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
@@ -29,17 +32,18 @@ from tune_cnn.space.schema import read_space
 from tune_cnn.yaml_files import load_model as load_config
 from tune_cnn.yaml_files import read_yaml
 
+pytestmark = pytest.mark.timeout(600)  # on busy cores the starts of three searches take minutes
 SPACE = """\
 name: small
 data: {{kind: folders, root: {root}, splits: {{train: train, val: valid, test: test}}}}
 image: {{px: 32}}
 model:
-  backbone: {{choice: [resnet18, mobilenetv3_large_100]}}
+  backbone: {{choice: [test_resnet, test_efficientnet]}}
   weights: none
   freeze: {{depth: {{range: [0.3, 1.0]}}}}
   head: {{hidden: {{choice: [[], [16]]}}, dropout: {{range: [0.0, 0.5]}}}}
 training:
-  epochs: 4
+  epochs: 8
   batch_size: {{choice: [8, 16]}}
   optimizer: {{kind: adam, lr: {{range: [1e-4, 1e-1], log: true}}}}
   schedule:
@@ -60,6 +64,7 @@ class Command:
     def __init__(self, folder: Path, cache: Cache) -> None:
         self.folder = folder
         self.environment = {**os.environ, "XDG_CACHE_HOME": str(cache.folder), "NO_COLOR": "1"}
+        self._started: list[subprocess.Popen[str]] = []
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         # What runs in the background of a script ignores Ctrl-C, and hands that on to what it starts.
@@ -67,7 +72,16 @@ class Command:
         code = f"{listen}; from tune_cnn.__main__ import main; main()"
         line = [sys.executable, "-c", code, *map(str, arguments)]
         pipe = subprocess.PIPE
-        return subprocess.Popen(line, cwd=self.folder, env=self.environment, stdout=pipe, stderr=pipe, text=True)
+        started = subprocess.Popen(line, cwd=self.folder, env=self.environment, stdout=pipe, stderr=pipe, text=True)
+        self._started.append(started)
+        return started
+
+    def end(self) -> None:
+        """End what a failed test has left running."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def __call__(self, *arguments: str | Path, code: int = 0) -> str:
         process = self.start(*arguments)
@@ -93,10 +107,12 @@ class Within:
 
 
 @pytest.fixture(scope="module")
-def command(shapes: Path, cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Command:
+def command(shapes: Path, cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     folder = tmp_path_factory.mktemp("project")
     (folder / "small.yaml").write_text(SPACE.format(root=shapes))
-    return Command(folder, cache)
+    command = Command(folder, cache)
+    yield command
+    command.end()
 
 
 @pytest.fixture
@@ -152,7 +168,7 @@ def test_every_trial_has_a_row_ranked_by_its_best_epoch(run: Path) -> None:
 def test_some_trials_were_stopped_early(run: Path) -> None:
     rows = leaderboard(run)
     assert set(rows.state) == {"complete", "stopped"}  # the first has nobody to be measured against
-    assert (rows[rows.state == "stopped"].epochs < 4).all()
+    assert (rows[rows.state == "stopped"].epochs < 8).all()
 
 
 def test_each_parameter_of_each_trial_is_what_the_live_objects_held(run: Path) -> None:
@@ -229,13 +245,27 @@ def test_the_command_that_a_refusal_names_is_understood(run: Path, within: Withi
     named = next(line for line in out.splitlines() if line.startswith("to add trials of this one: tune-cnn "))
     words = shlex.split(named.partition("tune-cnn ")[2])
     assert "trials already, and --trials says how many it has in the end" in within(*words, "--trials", "6", code=2)
-    assert read_yaml(run / "space.yaml").tree["training"]["epochs"] == 4
+    assert read_yaml(run / "space.yaml").tree["training"]["epochs"] == 8
 
 
-def test_a_run_is_extended_by_a_changed_space(run: Path, command: Command) -> None:
-    grown = run.with_name("grown")
+ON_RAY = pytest.mark.parametrize(
+    "on_ray", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["in-this-process", "on-ray"]
+)
+
+
+@pytest.fixture
+def trained_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    train_in_this_process(monkeypatch, tmp_path)
+
+
+@ON_RAY
+def test_a_run_is_extended_by_a_changed_space(
+    run: Path, command: Command, within: Within, trained_here: None, tmp_path: Path, on_ray: bool
+) -> None:
+    grown = tmp_path / "grown"
     shutil.copytree(run, grown, symlinks=True)
-    out = command("extend", Path("runs") / "grown", "--trials", "7", "--set", "training.batch_size={choice: [8, 32]}")
+    changed = ("extend", grown, "--trials", "7", "--set", "training.batch_size={choice: [8, 32]}")
+    out = command(*changed) if on_ray else within(*changed)
     before, after = (leaderboard(folder).set_index("trial").sort_index() for folder in (run, grown))
     within_now = before["training.batch_size"] == 8
     told = f"{within_now.sum()} of 6 old trials lie within the new space and count for it; {(~within_now).sum()} "
@@ -244,7 +274,7 @@ def test_a_run_is_extended_by_a_changed_space(run: Path, command: Command) -> No
     assert len(after) == 7
     assert (after.outside[:6].eq(True) == ~within_now).all()
     assert after["training.batch_size"][6] in (8, 32)
-    assert "all 7 trials are done" in command("resume", Path("runs") / "grown")
+    assert "all 7 trials are done" in within("resume", grown)
 
 
 def test_runs_are_shown_together_and_exported(run: Path, within: Within) -> None:
@@ -365,13 +395,17 @@ def test_two_searches_at_once_on_one_new_cache_both_end_right(command: Command) 
     assert not list((command.folder / "new-cache").rglob("*.part"))
 
 
-def test_a_search_in_which_all_fails_alike_ends_with_the_cause(command: Command) -> None:
+@ON_RAY
+def test_a_search_in_which_all_fails_alike_ends_with_the_cause(
+    command: Command, within: Within, trained_here: None, tmp_path: Path, on_ray: bool
+) -> None:
     lr = "training.optimizer={kind: sgd, lr: 1e15}"
-    same = ["--set", "training.batch_size=8", "--set", "model={backbone: resnet18, weights: none}"]
+    same = ["--set", "training.batch_size=8", "--set", "model={backbone: test_resnet, weights: none}"]
     alike = [*same, "--set", "augment=none", "--set", "training.schedule={kind: constant}", "--set", lr]
-    out = command(*ONE_BY_ONE, "--name", "hopeless", "--trials", "30", *alike, code=1)
+    line: tuple[str | Path, ...] = (*ONE_BY_ONE, "--out", tmp_path, "--name", "hopeless", "--trials", "30", *alike)
+    out = command(*line, code=1) if on_ray else within(*line, code=1)
     assert "five trials in a row failed alike: DivergedError" in out
-    run = command.folder / "runs" / "hopeless"
+    run = tmp_path / "hopeless"
     rows = leaderboard(run)
     assert len(rows) == 5  # a failed trial does not end the search; the fifth alike does
     assert (rows.state == "failed").all()
@@ -380,8 +414,8 @@ def test_a_search_in_which_all_fails_alike_ends_with_the_cause(command: Command)
     assert "DivergedError" in (run / "trials" / "0000" / "error.txt").read_text()
 
 
-def test_an_address_at_which_no_cluster_answers_is_one_clear_message(command: Command) -> None:
-    out = command("search", "small.yaml", "--name", "nowhere", "--address", "no-host:port", code=1)
+def test_an_address_at_which_no_cluster_answers_is_one_clear_message(within: Within) -> None:
+    out = within("search", "small.yaml", "--name", "nowhere", "--address", "no-host:port", code=1)
     assert "--address no-host:port: no Ray cluster answers there" in out
 
 
@@ -428,7 +462,7 @@ def wait_for_another_epoch(run: Path, process: subprocess.Popen[str]) -> None:
     while epochs_in(run) == before:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
-        time.sleep(0.1)
+        time.sleep(0.02)
 
 
 def epochs_in(run: Path) -> int:

@@ -1,22 +1,29 @@
 """Images of a storage: fetched once, whole, and nowhere but below their folder."""
 
 import multiprocessing
+import os
 import shutil
-from importlib.util import find_spec
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from fsspec.registry import _registry
 from moto.s3.models import s3_backends
 
 from tests.conftest import trial_config
-from tests.storage.conftest import S3
+from tests.storage.conftest import KEYS, S3
 from tests.storage.fetching import inode_of
+from tune_cnn import progress
 from tune_cnn.data import fetch
 from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import open_data
 from tune_cnn.data.fetch import KIND, local_copy
 from tune_cnn.data.resident import open_resident
 from tune_cnn.errors import DataError, InputError, StorageError
+from tune_cnn.storage import remote
+from tune_cnn.storage.remote import Remote
 
 
 def one_image_each(shapes: Path, folder: Path) -> Path:
@@ -66,6 +73,50 @@ def test_what_was_fetched_is_not_fetched_again_until_it_changes(
     second = local_copy(url, own_cache)
     assert second != first
     assert (second / "train/circle/one_more.png").read_bytes() == b"1"
+
+
+class Flaky(Remote):
+    """A storage on a bad line: an image arrives cut, and another one comes meanwhile."""
+
+    cuts = 0
+    comes = False
+
+    def get(self, name: str, to: Path) -> None:
+        super().get(name, to)
+        if Flaky.cuts:
+            Flaky.cuts -= 1
+            to.write_bytes(to.read_bytes()[:-1])
+        if Flaky.comes:
+            self.write("train/circle/late.png", b"late")
+
+
+@pytest.fixture
+def flaky(monkeypatch: pytest.MonkeyPatch) -> type[Flaky]:
+    monkeypatch.setattr(fetch, "Remote", Flaky)
+    monkeypatch.setattr(remote, "_AT_ONCE", 1)
+    monkeypatch.setattr(Flaky, "cuts", 0)
+    monkeypatch.setattr(Flaky, "comes", False)
+    return Flaky
+
+
+def test_an_image_that_arrives_damaged_is_fetched_again(
+    url: str, own_cache: Cache, tmp_path: Path, flaky: type[Flaky]
+) -> None:
+    flaky.cuts = 1
+    folder = local_copy(url, own_cache)
+    for image in (path for path in folder.rglob("*") if path.is_file()):
+        assert image.read_bytes() == (tmp_path / "few" / image.relative_to(folder)).read_bytes()
+    flaky.cuts = 99
+    with pytest.raises(StorageError, match="arrived damaged, three times"):
+        local_copy(url, Cache(tmp_path / "other"))
+    assert not entries(Cache(tmp_path / "other"))
+
+
+def test_images_that_change_while_they_are_fetched_are_refused(url: str, own_cache: Cache, flaky: type[Flaky]) -> None:
+    flaky.comes = True
+    with pytest.raises(DataError, match="changed while it was fetched"):
+        local_copy(url, own_cache)
+    assert not entries(own_cache)
 
 
 def test_a_copy_that_lost_a_file_is_fetched_again(url: str, own_cache: Cache) -> None:
@@ -145,6 +196,23 @@ def test_a_machine_without_the_images_waits_for_the_storage(
     assert waited == [1]
 
 
+def test_a_trial_that_waits_for_many_images_does_not_hang(url: str, own_cache: Cache) -> None:
+    silent: list[float] = []
+
+    class TakesLong(Remote):
+        def get(self, name: str, to: Path) -> None:
+            silent.append(progress.silent_seconds())
+            super().get(name, to)
+            progress._signs.last -= 1000.0
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(fetch, "Remote", TakesLong)
+        patched.setattr(remote, "_AT_ONCE", 1)
+        local_copy(url, own_cache, patient=True)
+    assert len(silent) > 1
+    assert max(silent) < 500.0
+
+
 def test_images_too_many_for_the_cache_are_refused_with_the_figures(url: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot be fetched: .* --cache-gb allows 0.0 MB; write --cache-gb 0.1"):
         local_copy(url, Cache(tmp_path / "small", limit_gb=0.0))
@@ -192,8 +260,33 @@ def test_an_address_without_images_is_one_clear_line(
     assert len(refused.value.faults) == 1
 
 
-@pytest.mark.skipif(find_spec("gcsfs") is not None, reason="it is installed")
-def test_a_missing_package_is_named_with_the_extra_that_brings_it(own_cache: Cache) -> None:
+def test_a_storage_that_never_answers_holds_nobody() -> None:
+    said = (
+        "from tune_cnn.storage import remote\n"
+        "remote._SECONDS_TO_ANSWER = 0.5\n"
+        "try:\n    remote.Remote('s3://bucket/photos').answers()\n"
+        "except remote.StorageError as error:\n    print(error)\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        nobody = {**KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        done = subprocess.run(
+            [sys.executable, "-c", said],
+            env={**os.environ, **nobody},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=50,  # the first question itself takes over a minute to give up
+        )
+    assert done.stdout.startswith("s3://bucket/photos: no answer for ")
+    assert not done.stderr
+
+
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(
+    own_cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    monkeypatch.delitem(_registry, "gs", raising=False)
+    remote._filesystem.cache_clear()
     with pytest.raises(StorageError, match=r"^gs://: needs the package gcsfs, .* pip install 'tune-cnn\[gs\]'$"):
         local_copy("gs://bucket/photos", own_cache)
 

@@ -3,17 +3,24 @@
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
+from threading import Barrier, Event
 
 import pytest
+from moto.s3.models import s3_backends
 
 from tests.search.driving import drive, go_on, made_space, open_session, start
 from tests.storage.conftest import S3
 from tune_cnn.errors import RunFolderError, StorageError, StoreError
+from tune_cnn.files import write_whole
 from tune_cnn.results.records import RunFolder
 from tune_cnn.search.compare import compare_runs
-from tune_cnn.search.kept import brought, kept_in_storage, tables_of, working_folder
-from tune_cnn.storage.mirror import DRIVER
+from tune_cnn.search.kept import brought, check_apart, kept_in_storage, tables_of, working_folder
+from tune_cnn.storage.claim import DRIVERS, Hold, mark, read_claim
+from tune_cnn.storage.mirror import Mirror
 from tune_cnn.storage.remote import Remote
 
 SPACE = ("search.asha=null", "training.epochs=2", "search.trials=3")
@@ -156,19 +163,112 @@ def test_two_machines_do_not_work_on_one_run_at_once(
     assert brought(url, print).is_dir()
 
 
+def test_of_drivers_that_begin_at_the_same_moment_one_gets_the_run(url: str, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "abcdefgh"]
+    for folder in folders:
+        mark(folder, url)
+    start = Barrier(len(folders))
+
+    def begin(folder: Path) -> str:
+        start.wait()
+        try:
+            return Hold.take(Remote(url), folder).claim.mark
+        except RunFolderError:
+            return ""
+
+    with ThreadPoolExecutor(len(folders)) as pool:
+        (got,) = [name for name in pool.map(begin, folders) if name]
+    claim = read_claim(Remote(url))
+    assert claim is not None
+    assert (claim.mark, claim.number) == (got, 1)
+
+
+class Careless(Remote):
+    """A storage that takes every write, whatever its condition."""
+
+    def create(self, name: str, data: bytes) -> bool:
+        self.write(name, data)
+        return self.read(name) == data
+
+
+def test_where_a_storage_lets_two_drivers_begin_the_first_one_ends_at_its_next_sign(url: str, tmp_path: Path) -> None:
+    holds = []
+    for name in ("first", "second"):
+        mark(tmp_path / name, url)
+        with pytest.MonkeyPatch.context() as patched:  # as if neither had looked after the other's write
+            patched.setattr("tune_cnn.storage.claim.read_claim", lambda _remote: None)
+            holds.append(Hold.take(Careless(url), tmp_path / name))
+    with pytest.raises(RunFolderError, match="has taken this run over"):
+        holds[0]()
+    holds[1]()
+
+
+def test_a_driver_that_was_taken_for_dead_ends_and_sends_nothing_more(
+    s3: S3, url: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune_cnn.storage.claim.SECONDS_BETWEEN_SIGNS", 0.0)
+    said: list[str] = []
+    run = RunFolder(brought(url, said.append))
+
+    def go_on_elsewhere() -> None:
+        claim = read_claim(Remote(url))
+        assert claim is not None
+        other = replace(claim, mark="m", host="another", pid=1, process="p")
+        Remote(url).write(f"{DRIVERS}000002.json", json.dumps(asdict(other)).encode())
+
+    def work() -> None:
+        with kept_in_storage(run, url, said.append, seconds_between=0.1) as kept:
+            assert kept is not None
+            go_on_elsewhere()
+            until(lambda: kept._pusher.broken is not None)
+            (run.path / "late.csv").write_text("never to arrive")
+            kept.of(lambda _number: True).check()
+
+    with pytest.raises(RunFolderError, match=r"a search on another \(process 1\) has taken this run over"):
+        work()
+    assert "late.csv" not in {file.name for file in Remote(url).files()}
+    assert not said
+
+
+def test_a_driver_says_that_it_is_at_work_while_much_is_sent(
+    url: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune_cnn.storage.claim.SECONDS_BETWEEN_SIGNS", 0.0)
+    monkeypatch.setattr("tune_cnn.storage.pusher._SECONDS_BETWEEN_BEATS", 0.05)
+    run, sent = RunFolder(brought(url, print)), Event()
+
+    def send(_mirror: Mirror, *, last: bool = False) -> None:
+        sent.wait(60)
+
+    def signs() -> float:
+        claim = read_claim(Remote(url))
+        return claim.seconds if claim else 0.0
+
+    monkeypatch.setattr(Mirror, "send", send)
+    with kept_in_storage(run, url, print):
+        for _ in range(2):
+            before = signs()
+            until(lambda before=before: signs() > before)  # type: ignore[misc]
+        sent.set()
+    claim = read_claim(Remote(url))
+    assert claim is not None
+    assert not claim.at_work
+
+
 def test_a_driver_that_died_without_a_word_is_replaced(
     url: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searched(url, here, [], most=1)
     remote = Remote(url)
-    claim = json.loads(remote.read(DRIVER) or b"")
-    remote.write(DRIVER, json.dumps(claim | {"at_work": True, "seconds": claim["seconds"] - 200}).encode())
+    (driver,) = [file.name for file in remote.files() if file.name.startswith(DRIVERS)]
+    claim = json.loads(remote.read(driver) or b"")
+    remote.write(driver, json.dumps(claim | {"at_work": True, "seconds": claim["seconds"] - 200}).encode())
     go_to(tmp_path / "there", monkeypatch)
     folder = brought(url, print)
     assert RunFolder(folder).study.is_file()
     (folder / "kept.txt").write_text("what is fetched once is not fetched again")
     assert (brought(url, print) / "kept.txt").is_file()
-    remote.write(DRIVER, json.dumps(claim).encode())  # it was not dead, and has ended since
+    remote.write(driver, json.dumps(claim).encode())  # it was not dead, and has ended since
     assert not (brought(url, print) / "kept.txt").is_file()
 
 
@@ -184,15 +284,55 @@ def test_a_forbidden_storage_is_told_before_anything_begins(s3: S3, url: str, he
 
 def test_a_storage_that_may_only_be_read_is_told_before_anything_begins(s3: S3, url: str, here: Path) -> None:
     run = RunFolder(brought(url, print))
-    s3.forbid()
+    s3.forbid(after_requests=1)
     try:
         with (
-            pytest.raises(StorageError, match=r"driver\.json: cannot be written: no right to"),
+            pytest.raises(StorageError, match=r"000001\.json: cannot be written: no right to"),
             kept_in_storage(run, url, print),
         ):
             pytest.fail("it began")
     finally:
         s3.allow()
+
+
+def test_what_lies_in_a_storage_is_never_taken_for_a_run(s3: S3, url: str, here: Path) -> None:
+    Remote(url).write("train/cat/a.png", b"a photo")
+    with pytest.raises(
+        RunFolderError, match=r"holds other objects \('train/cat/a.png' is one of 1\) and no run; write"
+    ):
+        brought(url, print)
+    assert [file.name for file in Remote(url).files()] == ["train/cat/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("run", "data", "apart"),
+    [
+        pytest.param("s3://b/photos", "s3://b/photos", False, id="one-place"),
+        pytest.param("s3://b/photos/runs/x", "s3://b/photos/", False, id="results-among-images"),
+        pytest.param("s3://b/x", "s3://b/x/photos", False, id="images-among-results"),
+        pytest.param("s3://b/photos-runs/x", "s3://b/photos", True, id="names-that-begin-alike"),
+        pytest.param("s3://b/photos", "/data/photos", True, id="images-on-a-disk"),
+        pytest.param(None, "s3://b/photos", True, id="results-on-a-disk"),
+    ],
+)
+def test_images_and_results_do_not_share_a_place(run: str | None, data: str, apart: bool) -> None:
+    with nullcontext() if apart else pytest.raises(RunFolderError, match="must not share a place with the images"):
+        check_apart(run, data)
+
+
+def test_what_people_put_beside_a_run_stays(
+    url: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = {"notes.txt", "plots/a.png", "trials/0000/seen.txt"}
+    for machine in (here, here, tmp_path / "there"):
+        go_to(machine, monkeypatch)
+        run = RunFolder(brought(url, print))
+        with kept_in_storage(run, url, print):
+            write_whole(run.study, b"")
+            write_whole(run.trial(0).log, b"a word")
+        for name in notes:
+            Remote(url).write(name, b"mine")
+    assert notes < {file.name for file in Remote(url).files()}
 
 
 def test_a_leaderboard_is_read_from_the_storage_alone(url: str, here: Path, tmp_path: Path) -> None:
@@ -225,8 +365,50 @@ def test_a_run_on_another_machine_comes_home_with_its_weights_if_it_is_among_the
             go_on(session, job, 1, 0.5)
             away.write("trial.log", b"a word")
             away.write("last/state.json", b"{}")
-            homecoming.before_end(job.number, job.folder)
+            assert homecoming.before_end(job.number, job.folder, 1)
             session.on_end(job.number, None)
     assert [run.trial(number).log.is_file() for number in (0, 1)] == [True, True]
     weights = {key.split("/")[1] for key in s3.keys(bucket, "runs/made/") if "/last/" in key}
     assert not weights
+
+
+def test_a_stopped_trial_comes_home_with_what_it_did_last(
+    url: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune_cnn.search.kept._SECONDS_BETWEEN_LOOKS", 0.0)
+    run = RunFolder(brought(url, print))
+    folder, there = run.trial(0), Remote(f"{url}/trials/0000")
+    with kept_in_storage(run, url, print, seconds_between=30) as kept:
+        assert kept is not None
+        kept.on_away(folder.path, "phase: train\n")
+        there.write("last/state.json", b'{"epoch": 2}')
+        assert not kept.bring_home(folder.path, with_weights=True, epoch=3)
+        there.write("last/state.json", b'{"epoch": 3}')
+        assert kept.bring_home(folder.path, with_weights=True, epoch=3)
+        assert json.loads((folder.last / "state.json").read_text()) == {"epoch": 3}
+        kept.on_away(folder.path, "phase: train\n")
+        monkeypatch.setattr("tune_cnn.search.kept._SECONDS_ON_THE_WAY", 0.0)
+        assert kept.bring_home(folder.path, with_weights=True, epoch=4)  # its worker was lost: nobody waits for ever
+
+
+def test_a_trial_that_could_not_come_home_does_so_with_the_next_driver(
+    s3: S3, url: str, bucket: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune_cnn.search.kept._WAITS_SECONDS", ())
+    said: list[str] = []
+    run = RunFolder(brought(url, said.append))
+    folder = run.trial(0)
+    with kept_in_storage(run, url, said.append, seconds_between=30) as kept:
+        assert kept is not None
+        write_whole(run.study, b"")
+        kept.on_away(folder.path, "phase: train\n")
+        Remote(f"{url}/trials/0000").write("trial.log", b"a word")
+        s3.stop()
+        assert kept.bring_home(folder.path, with_weights=True, epoch=1)
+        s3.start()
+    assert not folder.log.exists()
+    assert any("trials/0000: could not be fetched; the next `tune-cnn resume` does it" in text for text in said)
+    s3_backends["123456789012"]["aws"].put_object(bucket, "runs/made/trials/../trial.log", b"of a stranger")
+    with kept_in_storage(run, url, said.append):
+        assert folder.log.read_text() == "a word"
+    assert not (run.path / "trial.log").exists()

@@ -9,13 +9,14 @@ from uuid import uuid4
 import pytest
 
 from tests.search.driving import drive, go_on, made_space, open_session, start
-from tune_cnn.errors import StorageError
+from tune_cnn.errors import RunFolderError, StorageError
+from tune_cnn.files import point_to
 from tune_cnn.results.best_model import tensors_name
 from tune_cnn.results.records import RunFolder, TrialFolder
 from tune_cnn.results.trial_files import delete_weights, new_best
 from tune_cnn.search.study import Study
 from tune_cnn.storage.mirror import Mirror
-from tune_cnn.storage.pull import epoch_here, epoch_there, pull
+from tune_cnn.storage.pull import epoch_here, epoch_there, pull, pull_model
 from tune_cnn.storage.remote import Remote
 
 
@@ -130,6 +131,25 @@ def test_a_model_that_arrived_in_part_is_no_model(run: RunFolder, remote: Failin
     remote.write(weights, b"something else")
     pull(remote, tmp_path / "back")
     assert not RunFolder(tmp_path / "back").trial(0).best.exists()
+
+
+def test_the_best_model_is_fetched_by_the_name_it_has_at_home(run: RunFolder, remote: Failing, tmp_path: Path) -> None:
+    for trial in (0, 1):
+        keep_state(run.trial(trial), 1 + trial)
+    point_to(run.best, run.trial(1).best)
+    Mirror(run.path, remote).send()
+    for name, epoch in (("best", 2), ("trials/0000/best", 1), ("trials/0001/best", 2)):
+        folder = pull_model(f"{remote.url}/{name}", tmp_path / "model")
+        assert json.loads((folder / "model.json").read_text())["epoch"] == epoch
+        assert (folder / "model.safetensors").is_file()
+    with pytest.raises(RunFolderError, match="/trials/0007/best: holds no model; give one such as"):
+        pull_model(f"{remote.url}/trials/0007/best", tmp_path / "model")
+
+
+def test_a_model_that_lies_there_as_files_is_fetched(remote: Failing, tmp_path: Path) -> None:
+    remote.write("model.json", b"{}")
+    remote.write("best.json", json.dumps({"folder": "../elsewhere"}).encode())
+    assert [path.name for path in pull_model(remote.url, tmp_path / "model").glob("model*")] == ["model.json"]
 
 
 def test_losers_weights_go_from_the_storage_too(run: RunFolder, remote: Failing) -> None:

@@ -1,5 +1,6 @@
 """A trial of a run in a storage, on one machine and then on the next."""
 
+import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -97,11 +98,12 @@ def test_sending_takes_a_small_share_of_the_time(shapes: Path, cache: Cache, sha
     class Slow(TrialPlace):
         sends = 0
 
-        def _send(self, *, last: bool) -> None:  # noqa: ARG002 - as the one it stands for
+        def _send(self) -> bool:
             nonlocal now
             Slow.sends += 1
             began, now = now, now + 2.0
             self._due = now + (now - began) / 0.05
+            return True
 
     made = trial_place(RunFolder(share.run).trial(0).path, trial_config(shapes), share, cache.folder, clock=lambda: now)
     place = Slow(made.folder, made._mirror, lambda: now)
@@ -110,6 +112,25 @@ def test_sending_takes_a_small_share_of_the_time(shapes: Path, cache: Cache, sha
         place.after_epoch()
         now += 1.0
     assert Slow.sends == 3
+    place.finish()
+
+
+def test_what_was_not_sent_before_a_stop_is_sent_soon_after(
+    shapes: Path, cache: Cache, share: Share, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune_cnn.storage.place._LONGEST_REST_SECONDS", 0.05)
+    folder = RunFolder(share.run).trial(0)
+    place = trial_place(folder.path, trial_config(shapes), share, cache.folder)
+    place.folder.effective.write_text("x")
+    keep_state(place.folder, 1)
+    place.after_epoch()
+    place._due = float("inf")  # as if that had taken long
+    keep_state(place.folder, 2)
+    place.after_epoch()  # and nothing more is heard of the trial
+    deadline = time.monotonic() + 30
+    while epoch_there(share.remote(folder.path)) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_trial_goes_on_while_the_storage_is_lost(
@@ -126,6 +147,7 @@ def test_a_trial_goes_on_while_the_storage_is_lost(
     with monkeypatch.context() as patched:
         patched.setattr(Remote, "put", lost)
         assert place.after_epoch() == "x"
-    assert "lost; kept here meanwhile" in caplog.text
-    place.finish()
+        assert "lost; kept here meanwhile" in caplog.text
+        patched.setattr("tune_cnn.storage.place.time.sleep", lambda _seconds: patched.undo())
+        place.finish()  # the driver looks for it next, so that it waits until the storage is back
     assert epoch_there(share.remote(folder.path)) == 1

@@ -23,7 +23,7 @@ SPACE = """\
 name: small
 data: {kind: folders, root: nowhere, splits: {train: train, val: valid, test: test}}
 image: {px: 32}
-model: {backbone: resnet18, weights: none, freeze: {depth: 0.9}, head: {dropout: {range: [0.0, 0.5]}}}
+model: {backbone: test_resnet, weights: none, freeze: {depth: 0.9}, head: {dropout: {range: [0.0, 0.5]}}}
 training: {epochs: 2, batch_size: 4, optimizer: {kind: adam, lr: {range: [1e-4, 1e-1], log: true}}}
 search: {trials: 2, metric: -val_loss, seed: 4, concurrent: 1, keep: 1, asha: null, finals: null}
 """
@@ -98,21 +98,24 @@ def test_a_search_in_a_storage_finds_what_the_same_one_at_home_finds(
     assert len(in_storage) == 2
 
 
-@pytest.mark.parametrize("command", ["check", "evaluate", "train"])
-def test_commands_take_images_from_the_storage(
+@pytest.mark.parametrize("command", ["check", "evaluate", "predict", "train"])
+def test_commands_take_images_and_models_from_the_storage(
     away: tuple[Machine, str],
     s3: S3,
+    images: Path,
     command: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = run_of(*away)
+    image = next(path for path in images.rglob("*") if path.is_file())
     monkeypatch.setenv("XDG_CACHE_HOME", str(away[0].folder / "cache"))
     data = f"{away[1].removesuffix('/runs/small')}/data/few"
     given, said = {
         "check": (["check", str(away[0].folder / "small.yaml"), "--data", data], "small.yaml: fine"),
-        "evaluate": (["evaluate", str(run / "best"), "--data", data], "macro_f1"),
+        "evaluate": (["evaluate", f"{away[1]}/best", "--data", data], "macro_f1"),
+        "predict": (["predict", f"{away[1]}/best/", str(image)], image.name),
         "train": (
             ["train", str(run / "trials/0000/config.yaml"), "--out", str(tmp_path / "t")],
             "in every score of 2 epochs",
@@ -155,6 +158,29 @@ def test_a_finished_search_is_taken_up_on_a_fresh_machine(
     assert "finished" in told.out
     best = tmp_path / "runs/s3" / away[1].removeprefix("s3://") / "best"
     assert json.loads((best / "model.json").read_text())["classes"]
+
+
+@pytest.mark.slow
+def test_a_run_in_a_storage_is_extended_from_another_machine_by_a_changed_space(
+    away: tuple[Machine, str], s3_server: S3, tmp_path: Path
+) -> None:
+    bucket, _, prefix = away[1].removeprefix("s3://").partition("/")
+    url = f"{away[1]}-extended"
+    for key in s3_server.keys(bucket, f"{prefix}/"):
+        s3_server.client.copy_object(
+            Bucket=bucket, Key=f"{prefix}-extended/{key}", CopySource={"Bucket": bucket, "Key": f"{prefix}/{key}"}
+        )
+    machine = Machine(tmp_path / "third", s3_server.environment)
+    (machine.folder / "wider.yaml").write_text(SPACE.replace("[0.0, 0.5]", "[0.0, 0.9]"))
+    done = machine.run("extend", url, "--trials", "3", "--space", "wider.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 of 2 old trials lie within the new space" in done.stdout
+    again = machine.run("extend", url, "--trials", "3", "--space", "wider.yaml")
+    assert again.returncode == 2
+    assert f"{url} asks for 3 trials already" in again.stderr
+    shown = machine.run("leaderboard", url, "--json")
+    assert len(json.loads(shown.stdout)) == 3
+    assert {"space.1.yaml", "trials/0002/config.yaml"} <= s3_server.keys(bucket, f"{prefix}-extended/")
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,10 @@ def _check_node(report: Report, name: str) -> None:
     if image is not None and not (isinstance(image, str) and _IMAGE.fullmatch(image)):
         report.fault((*at, "ImageId"), f"{shown(image)} is not pinned; write an id, e.g. ami-0123456789abcdef0")
     _check_groups(report, name)
+    for unseen in ("LaunchTemplate", "NetworkInterfaces"):
+        if report.value(*at, unseen) is not None:
+            text = "brings groups of its own, which nothing here looks at; remove it and write SecurityGroupIds"
+            report.fault((*at, unseen), text)
     profile = report.section(*at, "IamInstanceProfile")
     if not profile.get("Name") and not profile.get("Arn"):
         text = "missing: the machine would have all rights on S3, or none; write IamInstanceProfile: {Name: PROFILE}"
@@ -132,6 +136,9 @@ def _check_disks(report: Report, name: str) -> None:
     for position in range(len(disks)):
         why = "images and models would lie on it as they are"
         report.equal(True, *at, position, "Ebs", "Encrypted", why=why)
+        if report.value(*at, position, "Ebs", "DeleteOnTermination") is False:
+            text = "false: the disk would cost on when its machine has gone; write DeleteOnTermination: true"
+            report.fault((*at, position, "Ebs", "DeleteOnTermination"), text)
 
 
 def _check_one_image(report: Report) -> None:
@@ -161,7 +168,9 @@ def _check_bucket(report: Report) -> None:
 def _check_head(report: Report, name: str) -> None:
     at = ("available_node_types", name)
     why = "trials would run on the head and could take the driver down"
-    report.equal(0, *at, "resources", "CPU", why=why, example="resources: {CPU: 0, GPU: 0}")
+    open_to_trials = [resource for resource in ("CPU", "GPU") if report.value(*at, "resources", resource) != 0]
+    for resource in open_to_trials[:1]:
+        report.equal(0, *at, "resources", resource, why=why, example="resources: {CPU: 0, GPU: 0}")
     if report.section(*at, "node_config", "InstanceMarketOptions"):
         text = "a head that is taken away takes the search's driver along; remove it, so that the head stays"
         report.fault((*at, "node_config", "InstanceMarketOptions"), text)
@@ -176,4 +185,12 @@ def _check_worker(report: Report, name: str) -> None:
         report.fault((*at, "max_workers"), f"{most} means that none would ever come; write 1 or more")
     why = "trials go on after a loss, so the full price buys nothing"
     example = "InstanceMarketOptions: {MarketType: spot}"
-    report.equal("spot", *at, "node_config", "InstanceMarketOptions", "MarketType", why=why, example=example)
+    market = (*at, "node_config", "InstanceMarketOptions")
+    report.equal("spot", *market, "MarketType", why=why, example=example)
+    if report.value(*market, "SpotOptions", "SpotInstanceType") == "persistent":
+        text = "'persistent' starts a machine again whenever it was ended, and costs for ever; write one-time"
+        report.fault((*market, "SpotOptions", "SpotInstanceType"), text)
+    idle = report.value(*at, "idle_timeout_s")
+    if isinstance(idle, int | float) and not 0 < idle <= 60 * _LONGEST_IDLE_MINUTES:
+        text = f"{shown(idle)} would pay for idle machines; remove it, idle_timeout_minutes is for all"
+        report.fault((*at, "idle_timeout_s"), text)

@@ -17,6 +17,11 @@ _LOOSE_RAY = re.compile(r"\bpip3?\s+install\b(?:(?!&&|;).)*?[\s\"']ray(?:\[[^\]]
 _PYTHON = re.compile(r"\bpython(3\.[0-9]+)\b|(?:--python|python=+)\s*(3\.[0-9]+)\b|\bpy(3[0-9]{1,2})\b")
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _START = re.compile(r"\bray\s+start\b")
+_MODE = re.compile(r"\bRAY_AUTH_MODE=[\"']?(\w*)")
+_DASHBOARD = re.compile(r"--dashboard-host[=\s]+[\"']?([^\s\"']+)")
+_SEPARATOR = re.compile(r"&&|\|\||[;|\n]")
+_COMMENT = re.compile(r"(^|\s)#.*")
+_OWN_KEYS = re.compile(r"(^|/)\.(aws|ssh|kube|config/gcloud)(/|$)")
 
 
 def check_commands(report: Report, *, ray_version: str) -> None:
@@ -32,9 +37,30 @@ def check_commands(report: Report, *, ray_version: str) -> None:
     _check_starts(report, "head_start_ray_commands", head=True)
     if report.section("provider").get("type") != "local" or report.items("provider", "worker_ips"):
         _check_starts(report, "worker_start_ray_commands", head=False)
-    if not any(str(remote).endswith(".ray/auth_token") for remote in report.section("file_mounts")):
+    _check_mounts(report)
+    _check_docker(report, ray_version)
+
+
+def _check_mounts(report: Report) -> None:
+    mounts = report.section("file_mounts")
+    if not any(str(remote).endswith(".ray/auth_token") for remote in mounts):
         text = "no token goes to the machines; write ~/.ray/auth_token: ~/.ray/auth_token"
         report.fault(("file_mounts",), text)
+    for remote, local in mounts.items():
+        if _OWN_KEYS.search(str(local)):
+            text = f"your own keys in {local} would lie on every machine; remove it, and give the machines their own"
+            report.fault(("file_mounts", remote), text)
+
+
+def _check_docker(report: Report, ray_version: str) -> None:
+    """An image brings a Ray of its own."""
+    for name in ("image", "head_image", "worker_image"):
+        image = report.section("docker").get(name)
+        if isinstance(image, str) and ray_version not in image and "@sha256:" not in image:
+            example = f"an image with {ray_version} in its tag, or a digest"
+            report.fault(
+                ("docker", name), f"{shown(image)} does not say that it holds Ray {ray_version}; write {example}"
+            )
 
 
 def _commands(report: Report, *names: str) -> Iterator[tuple[Location, str]]:
@@ -82,20 +108,37 @@ def _check_starts(report: Report, name: str, *, head: bool) -> None:
     for location, command in starts:
         _check_token(report, location, command)
         _check_address(report, location, command, head=head)
-        host = re.search(r"--dashboard-host[=\s]+(\S+)", command)
-        if host and host[1] not in _LOOPBACK:
-            text = (
-                f"the dashboard answers at {shown(host[1])}; write --dashboard-host=127.0.0.1 and use `ray dashboard`"
-            )
-            report.fault(location, text)
+        for host in _DASHBOARD.findall(command):
+            if host not in _LOOPBACK:
+                text = (
+                    f"the dashboard answers at {shown(host)}; write --dashboard-host=127.0.0.1 and use `ray dashboard`"
+                )
+                report.fault(location, text)
 
 
 def _check_token(report: Report, location: Location, command: str) -> None:
-    mode = re.search(r"\bRAY_AUTH_MODE=(\S*?)(?:;|\s|$)", command)
+    mode = _mode_at_start(command)
     if mode is None:
-        report.fault(location, "starts Ray without token authentication; write RAY_AUTH_MODE=token before ray start")
-    elif mode[1].strip("\"'") != "token":
-        report.fault(location, f"RAY_AUTH_MODE={mode[1]} switches authentication off; write RAY_AUTH_MODE=token")
+        text = "starts Ray without token authentication; write RAY_AUTH_MODE=token right before ray start"
+        report.fault(location, text)
+    elif mode != "token":
+        report.fault(location, f"RAY_AUTH_MODE={mode} switches authentication off; write RAY_AUTH_MODE=token")
+
+
+def _mode_at_start(command: str) -> str | None:
+    """What RAY_AUTH_MODE is where a command starts Ray; None where Ray would not see any.
+
+    `A=b; program` sets what the program never sees: it has to stand right before the program, or be exported.
+    """
+    exported = None
+    for part in _SEPARATOR.split(_COMMENT.sub("", command)):
+        start = _START.search(part)
+        modes = _MODE.findall(part[: start.start()] if start else part)
+        if start:
+            return modes[-1] if modes else exported
+        if modes and part.split()[0] == "export":
+            exported = modes[-1]
+    return None
 
 
 def _check_address(report: Report, location: Location, command: str, *, head: bool) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from tune_cnn.cluster.report import Report
 from tune_cnn.config_faults import shown
+from tune_cnn.masking import names_a_secret
 from tune_cnn.yaml_files import plain_scalar
 
 _FILL_IN: Mapping[str, str] = {
@@ -19,8 +20,7 @@ _FILL_IN: Mapping[str, str] = {
     "image": "the registry that the cluster pulls from",
     "claimName": "the name of a volume claim that many pods may write",
 }
-_SECRET_NAME = re.compile(r"(?i)(auth_token|access_key|secret_key|password|credentials)$")
-_SECRET_TEXT = re.compile(r"(RAY_AUTH_TOKEN|AWS_SECRET_ACCESS_KEY|AWS_SESSION_TOKEN|HF_TOKEN)=(?!\$)[\"']?[^\s\"'$]")
+_ASSIGNMENT = re.compile(r"\b(\w+)=[\"']?(?![$~/])[^\s\"']")
 _SECRET_ID = re.compile(r"\b(AKIA|ASIA)[0-9A-Z]{16}\b|://[^/\s:@]+:[^/\s:@]+@")
 
 # Texts in YAML 1.2, as everything else here reads it; truth values, numbers and dates in YAML 1.1, as Ray reads it, or
@@ -39,10 +39,15 @@ def check_everywhere(report: Report) -> None:
         if report.is_open(value):
             names = [part for part in location if isinstance(part, str)]
             report.settle(location, f"{shown(value)} is still to be filled in; write {_hint(names)}")
-        named = isinstance(location[-1] if location else None, str) and _SECRET_NAME.search(str(location[-1]))
-        if (named and not value.startswith(("~", "/"))) or _SECRET_TEXT.search(value) or _SECRET_ID.search(value):
+        named = names_a_secret(str(location[-1])) if location else False
+        if (named and not value.startswith(("~", "/"))) or _holds_a_secret(value):
             # The value is not repeated: a terminal's scrollback and a CI's log are read by others.
             report.fault(location, "a secret stands in the file; write it to a file of mode 0600 and name that here")
+
+
+def _holds_a_secret(text: str) -> bool:
+    """Whether a text assigns a secret to a variable, or is one; what is read from a file or a variable is none."""
+    return any(names_a_secret(name) for name in _ASSIGNMENT.findall(text)) or bool(_SECRET_ID.search(text))
 
 
 def check_words(report: Report, words: Iterable[tuple[int, str]]) -> None:

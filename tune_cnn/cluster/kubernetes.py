@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from tune_cnn.cluster.report import Report, words
 from tune_cnn.config_faults import shown
 from tune_cnn.config_shape import Location, nearest
+from tune_cnn.masking import names_a_secret
 
 _API = "ray.io/v1"
+_LONGEST_IDLE_SECONDS = 3600
 # The names of KubeRay's RayJob, as far as the pods' templates, which are Kubernetes' own.
 _KNOWN: Mapping[str, tuple[str, ...]] = {
     "": ("apiVersion", "kind", "metadata", "spec"),
@@ -52,6 +54,9 @@ def check_rayjob(report: Report, *, ray_version: str, python: str) -> None:
     report.needed("spec", "entrypoint", example="tune-cnn search SPACE --address auto")
     why = "the cluster would stay, and cost, after the job"
     report.equal(True, "spec", "shutdownAfterJobFinishes", why=why)
+    if report.value("spec", "clusterSelector") is not None:
+        text = "takes a cluster that is there already, and nothing below rayClusterSpec would count; remove it"
+        report.fault(("spec", "clusterSelector"), text)
     report.needed("spec", "activeDeadlineSeconds", example="86400", why="a job that hangs would cost for ever")
     report.equal(ray_version, *_CLUSTER, "rayVersion", why="not the Ray of constraints.txt", example=f'"{ray_version}"')
     why = "whoever reaches the head can run what he likes on the cluster"
@@ -79,12 +84,21 @@ def _check_head(report: Report) -> None:
     at = (*_CLUSTER, "headGroupSpec")
     why = "trials would run on the head and could take the driver down"
     report.equal("0", *at, "rayStartParams", "num-cpus", why=why, example='num-cpus: "0"')
+    if report.value(*at, "rayStartParams", "num-gpus") not in (None, "0"):
+        report.fault((*at, "rayStartParams", "num-gpus"), "trials would run on the head; remove it")
+    for position in range(len(report.items(*at, "template", "spec", "containers"))):
+        limits = (*at, "template", "spec", "containers", position, "resources", "limits", "nvidia.com/gpu")
+        if report.value(*limits):
+            report.fault(limits, "a GPU that no trial uses, and that costs as long as the head stays; remove it")
     if report.value(*at, "enableIngress"):
         report.fault((*at, "enableIngress"), "true lets the dashboard be reached from outside; remove it")
-    service = report.value(*at, "serviceType")
-    if service not in (None, "ClusterIP"):
-        text = f"{shown(service)} lets the head be reached from outside; write ClusterIP and use kubectl port-forward"
-        report.fault((*at, "serviceType"), text)
+    for place in ((*at, "serviceType"), (*at, "headService", "spec", "type")):
+        service = report.value(*place)
+        if service not in (None, "ClusterIP"):
+            text = (
+                f"{shown(service)} lets the head be reached from outside; write ClusterIP and use kubectl port-forward"
+            )
+            report.fault(place, text)
 
 
 def _check_workers(report: Report) -> None:
@@ -95,12 +109,21 @@ def _check_workers(report: Report) -> None:
     why = "pods would neither come nor go as trials do"
     report.equal(True, *_CLUSTER, "enableInTreeAutoscaling", why=why)
     report.needed(*_CLUSTER, "autoscalerOptions", "idleTimeoutSeconds", example="300", why="when an idle pod goes")
+    _check_idle(report, (*_CLUSTER, "autoscalerOptions"))
     for position in range(len(groups)):
+        _check_idle(report, (*at, position))
         why = "pods would run, and cost, with nothing to do"
         report.equal(0, *at, position, "minReplicas", why=why)
         most = report.needed(*at, position, "maxReplicas", example="4", why="there would be no limit")
         if isinstance(most, int) and most < 1:
             report.fault((*at, position, "maxReplicas"), f"{most} means that none would ever come; write 1 or more")
+
+
+def _check_idle(report: Report, at: Location) -> None:
+    idle = report.value(*at, "idleTimeoutSeconds")
+    if isinstance(idle, int) and not 0 < idle <= _LONGEST_IDLE_SECONDS:
+        text = f"{idle} would pay for idle pods, or for none at all; write 60 to {_LONGEST_IDLE_SECONDS}"
+        report.fault((*at, "idleTimeoutSeconds"), text)
 
 
 def _pods(report: Report) -> Iterator[Location]:
@@ -134,18 +157,36 @@ def _check_container(report: Report, at: Location, *, ray_version: str, python: 
     security = (*at, "securityContext")
     if report.value(*security, "privileged"):
         report.fault((*security, "privileged"), "true gives the container the whole node; remove it")
+    if report.value(*security, "runAsNonRoot") is False or report.value(*security, "runAsUser") == 0:
+        report.fault(
+            security, "lets the container run as root, whatever the pod says; remove runAsNonRoot and runAsUser"
+        )
+    if report.value(*security, "capabilities", "add"):
+        report.fault((*security, "capabilities", "add"), "gives the container rights of the node; remove it")
+    for position, port in enumerate(report.items(*at, "ports")):
+        if isinstance(port, dict) and "hostPort" in port:
+            text = "opens a port of the node; remove it and use kubectl port-forward"
+            report.fault((*at, "ports", position, "hostPort"), text)
     why = "a program in the container may become root"
     example = "securityContext: {allowPrivilegeEscalation: false}"
     report.equal(False, *security, "allowPrivilegeEscalation", why=why, example=example)
     for resource, example in (("cpu", '"4"'), ("memory", "16Gi")):
         report.needed(*at, "resources", "limits", resource, example=example, why="it may take the whole node")
     for position, variable in enumerate(report.items(*at, "env")):
-        if isinstance(variable, dict) and variable.get("name") == "RAY_AUTH_TOKEN" and "value" in variable:
-            text = "a secret stands in the file; write authOptions: {mode: token}, or valueFrom a secretKeyRef"
-            report.fault((*at, "env", position, "value"), text)
+        if isinstance(variable, dict) and "value" in variable:
+            _check_variable(report, (*at, "env", position, "value"), str(variable.get("name")))
     image = report.needed(*at, "image", example=f"REGISTRY/tune-cnn:0.1.0-ray{ray_version}-py{python.replace('.', '')}")
     if isinstance(image, str):
         _check_image(report, (*at, "image"), image, ray_version=ray_version, python=python)
+
+
+def _check_variable(report: Report, at: Location, name: str) -> None:
+    if names_a_secret(name) and not str(report.value(*at)).startswith(("~", "/")):
+        report.fault(
+            at, "a secret stands in the file; write valueFrom: {secretKeyRef: …}, or for Ray's authOptions alone"
+        )
+    if name == "RAY_AUTH_MODE" and report.value(*at) != "token":
+        report.fault(at, f"{shown(report.value(*at))} switches authentication off; remove it, authOptions sets it")
 
 
 def _check_image(report: Report, at: Location, image: str, *, ray_version: str, python: str) -> None:

@@ -18,6 +18,9 @@ def check_machines(report: Report) -> None:
         report.fault(("available_node_types",), text)
     _check_names(report)
     _check_all_are_used(report)
+    least = report.value("min_workers")
+    if least is not None and not (isinstance(least, int) and not isinstance(least, bool) and least >= 0):
+        report.fault(("min_workers",), f"{shown(least)} is not a number of machines; write 0 or more")
 
 
 def _check_names(report: Report) -> None:

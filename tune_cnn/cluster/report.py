@@ -27,22 +27,24 @@ class Report:
         """The names and values at a place; none where nothing stands, or something else (then it is a fault)."""
         found = self.value(*location)
         if found is not None and not isinstance(found, dict):
-            self.fault(location, f"{shown(found)} is not a section; write names and values")
+            self.settle(location, f"{shown(found)} is not a section; write names and values")
         return found if isinstance(found, dict) else {}
 
     def items(self, *location: str | int) -> list[Any]:
         """The list at a place; empty where nothing stands, or something else (then it is a fault)."""
         found = self.value(*location)
         if found is not None and not isinstance(found, list):
-            self.fault(location, f"{shown(found)} is not a list; write [{found}]")
+            self.settle(location, f"{shown(found)} is not a list; write [{found}]")
         return found if isinstance(found, list) else []
 
     def needed(self, *location: str | int, example: str, why: str = "") -> Any:
-        """What stands at a place where something has to; None where nothing does (then it is a fault)."""
+        """What stands at a place where something has to; None where nothing does, or an empty text (a fault)."""
         found = self.value(*location)
-        if found is None:
-            reason = f"missing: {why}" if why else "missing"
+        if found in (None, ""):
+            stands = "missing" if found is None else "empty"
+            reason = f"{stands}: {why}" if why else stands
             self.fault(location, f"{reason}; write {location[-1]}: {example}")
+            return None
         return found
 
     def equal(self, wanted: Any, *location: str | int, why: str, example: str = "") -> None:

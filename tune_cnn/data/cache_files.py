@@ -4,6 +4,7 @@ FOLDER/KIND/KEY/entry.json        how many files, what they take; locked (shared
 FOLDER/KIND/KEY/files/…           the files
 """
 
+import atexit
 import fcntl
 import os
 from collections.abc import Iterator
@@ -17,6 +18,13 @@ from tune_cnn.files import sync, write_whole
 FILES = "files"
 _held: dict[Path, BinaryIO] = {}
 """What this process uses, for as long as it lives: nobody knows when it reads the next image."""
+
+
+@atexit.register
+def _release() -> None:
+    """Close what is held, now that nobody reads any more."""
+    while _held:
+        _held.popitem()[1].close()
 
 
 def open_files(place: Path) -> Path | None:

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from tune_cnn import progress
 from tune_cnn.data.cache import Cache
 from tune_cnn.data.cache_entry import sealed, unsealed
 from tune_cnn.errors import CacheUnusableError, DataError, StorageError, StoreError
@@ -31,6 +32,8 @@ _TRUSTED_SECONDS = 60.0
 """For so long a trial takes another one's word for what the storage lists."""
 _WAITS_SECONDS = (1, 2, 4, 8, 16, 30, 60, 60, 60, 60)
 """Between the attempts of a trial to reach a lost storage."""
+_LISTING_SECONDS = 1800.0
+"""Millions of objects come a thousand at a time."""
 
 
 @contextmanager
@@ -74,12 +77,12 @@ def local_copy(url: str, cache: Cache, *, patient: bool = False) -> Path:
         return known
     if patient:
         try:
-            files = remote.files()
+            files = _listed(remote)
         except StorageError as error:
             if known := _known(remote, cache, newer_than=0.0):
                 log.warning("%s; going on with what this machine fetched before", error)
                 return known
-            files = _insisting(remote.files)
+            files = _insisting(partial(_listed, remote))
     else:
         remote.answers()
         files = remote.files()
@@ -106,12 +109,18 @@ def _fetched(remote: Remote, files: Sequence[RemoteFile], cache: Cache) -> Path:
     return folder
 
 
+def _listed(remote: Remote) -> list[RemoteFile]:
+    """List what lies there, which gives no sign of life."""
+    with progress.unmeasured(_LISTING_SECONDS):
+        return remote.files()
+
+
 def _fill(remote: Remote, files: Sequence[RemoteFile], folder: Path) -> None:
     """Fetch everything, many objects at a time, and make sure that it is one state of the storage."""
     for parent in {(folder / file.name).parent for file in files}:
         parent.mkdir(parents=True, exist_ok=True)
     side_by_side(partial(_get, remote, folder), files)
-    if listing_digest(remote.url, remote.files()) != listing_digest(remote.url, files):
+    if listing_digest(remote.url, _listed(remote)) != listing_digest(remote.url, files):
         raise DataError(
             f"{remote.url}: changed while it was fetched; wait until nobody writes there, then run it again"
         )
@@ -127,6 +136,7 @@ def _get(remote: Remote, folder: Path, file: RemoteFile) -> None:
         # A digest that stays another one is no digest of the content: so it is with keys of one's own.
         if place.stat().st_size == file.size_bytes and (file.md5 in {None, found} or found == before):
             os.utime(place, (file.changed_seconds, file.changed_seconds))  # what is fetched again looks the same
+            progress.sign()  # all of it may take hours, and a trial that waits for it does not hang
             return
     raise StorageError(f"{remote.url}/{file.name}: arrived damaged, three times; see to the network, then run it again")
 
@@ -161,6 +171,7 @@ def _insisting(ask: Callable[[], list[RemoteFile]]) -> list[RemoteFile]:
         except StorageError as error:
             log.warning("%s; asking again in %d s", error, seconds)
             time.sleep(seconds)
+            progress.sign()
     try:
         return ask()
     except StorageError as error:

@@ -29,11 +29,10 @@ def place(path: Path) -> str:
     return str(path)
 
 
-def word(path: Path) -> str:
-    """Give a path as one word of a command, as a person would type it there."""
-    text = place(path)
-    home = "~/" if path.is_relative_to(Path.home()) and text.startswith("~/") else ""
-    return home + shlex.quote(text.removeprefix(home))  # a tilde in quotes is none
+def word(place: str) -> str:
+    """Give a path as one word of a command: what `place` gave, or an address."""
+    home = "~/" if place.startswith("~/") else ""
+    return home + shlex.quote(place.removeprefix(home))  # a tilde in quotes is none
 
 
 def clock_text(seconds: float) -> str:

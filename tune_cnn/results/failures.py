@@ -11,7 +11,7 @@ from tune_cnn.files import write_whole
 from tune_cnn.masking import masked
 from tune_cnn.results.records import TrialFolder
 
-Blame = Literal["trial", "store", "data", "worker", "outage", "hang"]
+Blame = Literal["trial", "store", "data", "worker", "outage", "hang", "machine"]
 
 _MOST_LETTERS = 500  # of a reason in a table; error.txt has all of it
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
@@ -22,11 +22,14 @@ class Failure:
     """A failed trial's reason, fit for a table, and who is to blame.
 
     `store` and `data` would have let any other trial fail in its place. Of `worker`, which was lost, of `outage`,
-    which took its machine along, and of `hang` it may well recover.
+    which took its machine along, and of `hang` it may well recover. On a `machine` that differs from the driver's it
+    was not even begun.
     """
 
     reason: str
     blame: Blame = "trial"
+    machine: str = ""
+    """The id of the machine that is to blame."""
 
     def as_json(self) -> dict[str, Any]:
         """Give plain data that `Failure(**data)` reads back."""

@@ -72,11 +72,14 @@ class Session(Protocol):
 class Elsewhere(Protocol):
     """Told of jobs whose folder the driver cannot see."""
 
+    def check(self) -> None:
+        """Make sure that the search may go on; raises what ends it."""
+
     def on_away(self, folder: Path, effective: str, /) -> None:
         """Take in that a job runs on another machine, and what effective.yaml holds there."""
 
-    def before_end(self, number: int, folder: Path, /) -> None:
-        """Bring a job's folder here, if it was away."""
+    def before_end(self, number: int, folder: Path, epoch: int, /) -> bool:
+        """Bring a job's folder here, if it was away; False while what it did in an epoch is still on its way."""
 
 
 class Bridge:
@@ -88,6 +91,7 @@ class Bridge:
         slots: Callable[[], int],
         elsewhere: Elsewhere | None = None,
         *,
+        shunned: set[str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin to hand out jobs.
@@ -96,9 +100,11 @@ class Bridge:
             session: whose jobs.
             slots: says how many jobs can run at a time just now. The session is told when that changes.
             elsewhere: told of jobs whose folder cannot be seen from here.
+            shunned: where the ids of machines are kept that no job may run on, as they differ from the driver's.
             clock: seconds that only go forward.
         """
         self.broken: Exception | None = None
+        self._shunned = set() if shunned is None else shunned
         self._session, self._slots, self._elsewhere, self._clock = session, slots, elsewhere, clock
         self._told_slots = slots()
         self._jobs: dict[str, Job] = {}
@@ -109,12 +115,15 @@ class Bridge:
         self._last_words: dict[str, LastWords] = {}
         self._retries = Retries()
         self._interrupted: list[Job] = []
+        self._on_their_way: list[tuple[Job, str | None]] = []
+        """Those that have ended elsewhere, and why they failed."""
         self._all_proposed = False
 
     @property
     def over(self) -> bool:
-        """Whether there will be no more jobs: none is left, and none runs that may have to be tried again."""
-        return self.broken is not None or (self._all_proposed and not self._jobs and not self._interrupted)
+        """Whether there will be no more jobs: none is left, none may have to be tried again, and all are here."""
+        waits = self._jobs or self._interrupted or self._on_their_way
+        return self.broken is not None or (self._all_proposed and not waits)
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -126,6 +135,9 @@ class Bridge:
         if self.broken:
             return None
         with self._kept():
+            if self._elsewhere:
+                self._elsewhere.check()
+            self._close_those_that_arrived()
             self._tell_of_waiting()
             job = self._next() if len(self._jobs) < self._slots_now() else None
         if job is not None:
@@ -172,6 +184,9 @@ class Bridge:
                 self.broken = StoreError(f"trial {job.number} could not go on: {reason}; see to the disk, then go on")
             case Failure(reason, "data"):
                 self.broken = ChangedDataError(reason.removeprefix(f"{ChangedDataError.__name__}: "))
+            case Failure(reason, "machine", machine):
+                with self._kept():
+                    self._shun(job, reason, machine)
             case _:
                 with self._kept():
                     self._end(job, failure)
@@ -188,10 +203,24 @@ class Bridge:
         self._session.on_retry(job.number, again, self._retries.losses(job.number))
         self._interrupted.append(replace(job, note=again))
 
+    def _shun(self, job: Job, reason: str, machine: str) -> None:
+        """Let no more jobs run on a machine; the one that was not begun there is none the worse for it."""
+        self._shunned.add(machine)
+        text = f"was not begun on {reason}; that machine is given no more trials"
+        self._session.on_retry(job.number, text, self._retries.losses(job.number))
+        self._interrupted.append(job)
+
     def _close(self, job: Job, failure: str | None) -> None:
-        if self._elsewhere:
-            self._elsewhere.before_end(job.number, job.folder)
+        told = self._session.next_epoch(job.number) - 1
+        if self._elsewhere and not self._elsewhere.before_end(job.number, job.folder, told):
+            self._on_their_way.append((job, failure))
+            return
         self._session.on_end(job.number, failure)
+
+    def _close_those_that_arrived(self) -> None:
+        waiting, self._on_their_way = self._on_their_way, []
+        for job, failure in waiting:
+            self._close(job, failure)
 
     def _next(self) -> Job | None:
         """Give what was interrupted first, as its values are known to the sampler and its rungs are half filled."""

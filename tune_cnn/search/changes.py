@@ -13,6 +13,7 @@ from tune_cnn.results.records import RunFolder
 from tune_cnn.search.run_facts import FORMAT, RunFacts
 from tune_cnn.space.expressions import is_expression
 from tune_cnn.space.schema import NOT_IN_DIGEST, Space, read_space
+from tune_cnn.storage.claim import name_of
 
 _MOST_DIFFERENCES = 20
 _MOST_LETTERS = 200  # of one value
@@ -62,7 +63,7 @@ def refuse_space(run: RunFolder, space: Space, asked: Asked) -> RunFolderError:
     if not found:
         return RunFolderError(f"{run.space}: was changed since the last call; bring it back from a copy")
     trials = int(before["search"]["trials"]) + space.search.trials
-    folder = word(run.path)
+    folder = word(name_of(run.path))
     return RunFolderError(
         [
             f"{run.path}: holds another search, its space differs from this one:",

@@ -7,6 +7,8 @@ import contextlib
 import copy
 import io
 import json
+import logging
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from tune_cnn.cluster.kubernetes import check_rayjob
 from tune_cnn.cluster.machines import check_machines
 from tune_cnn.cluster.report import Report
 from tune_cnn.config_faults import shown
-from tune_cnn.config_shape import nearest
+from tune_cnn.config_shape import Location, nearest
 from tune_cnn.errors import ClusterFileError
 from tune_cnn.yaml_files import plain_words, read_yaml
 
@@ -78,7 +80,7 @@ def _check_schema(report: Report) -> None:
         location = tuple(error.absolute_path)
         if error.validator == "additionalProperties":
             known = list(error.schema.get("properties", {}))
-            for name in sorted(set(error.instance) - set(known)):
+            for name in sorted(set(error.instance) - set(known) - _beyond_the_schema(report, location)):
                 hint = f"did you mean {close!r}?" if (close := nearest(name, known)) else f"known: {', '.join(known)}"
                 report.fault((*location, name), f"unknown name; {hint}")
         elif error.validator == "required":
@@ -95,11 +97,29 @@ def _check_schema(report: Report) -> None:
             report.fault(location, f"{shown(error.instance)}: {error.message}; write what Ray's schema takes")
 
 
-def _check_as_ray_does(report: Report) -> None:
-    """Let Ray have the last word, on what its schema cannot say; nothing of what it prints is for the user."""
-    tree = copy.deepcopy(report.document.tree)
+def _beyond_the_schema(report: Report, location: Location) -> set[str]:
+    """What Ray takes from a file before it looks at it with its schema: how many machines of one's own stay."""
+    return {"min_workers"} if not location and report.section("provider").get("type") == "local" else set()
+
+
+@contextlib.contextmanager
+def _silent_ray() -> Iterator[None]:
+    """Nothing of what Ray prints or logs in here is for the user."""
+    logger = logging.getLogger("ray.autoscaler")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _check_as_ray_does(report: Report) -> None:
+    """Let Ray have the last word, on what its schema cannot say."""
+    tree = copy.deepcopy(report.document.tree)
+    try:
+        with _silent_ray():
             validate_config(prepare_config(tree))
     except (jsonschema.ValidationError, ValueError, RuntimeError, AssertionError, KeyError) as error:
         report.fault((), f"Ray refuses the file: {str(error).splitlines()[0]}; write what it asks for")

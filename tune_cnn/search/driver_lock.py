@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tune_cnn.errors import RunFolderError
 from tune_cnn.files import MOST_JSON_BYTES, read_file, write_whole
-from tune_cnn.results.display import word
+from tune_cnn.results.display import place, word
 from tune_cnn.results.records import RunFolder
 
 _SECONDS_BETWEEN_SIGNS = 15.0
@@ -131,7 +131,7 @@ def _check_gone(run: RunFolder, before: Holder, here: Holder) -> None:
         return  # its machine has been started anew
     raise RunFolderError(
         f"{run.path}: a search on another machine was at work in this folder ({before.text}; last sign of life "
-        f"{silent:.0f} s ago); whether it has ended cannot be seen from here: once it has, rm {word(run.driver)} and "
+        f"{silent:.0f} s ago); whether it has ended cannot be seen from here: once it has, rm {word(place(run.driver))} and "
         "call again"
     )
 

@@ -1,23 +1,37 @@
 """Hold every machine of a cluster against the driver's, before the first trial."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from tune_cnn.errors import InputError
 from tune_cnn.search import ray_cluster
 from tune_cnn.search.places import SearchPlaces
-from tune_cnn.search.preflight import Asked, Seen, faults, look, token_in
+from tune_cnn.search.preflight import Asked, Seen, Standard, faults, look, token_in
 from tune_cnn.space.schema import Space
 
+_LEAST_SECONDS_TO_LOOK = 60.0
+_TIMES_AS_LONG = 5.0
+"""As the driver's machine takes, another one may take: many files on a slow disk are no fault."""
 
-def check_machines(space: Space, places: SearchPlaces) -> None:
-    """Ask every other machine that runs trials what it has; nothing to do where there is none.
+
+@contextmanager
+def machines_checked(space: Space, places: SearchPlaces) -> Iterator[Standard]:
+    """Ask every other machine that runs trials what it has, and give what those are held against that join later.
+
+    They are, for as long as the block lasts.
 
     Raises:
         InputError: one differs; a line for each machine and cause.
     """
     with token_in(places.run, shared=places.storage is None) as token:
         asked = Asked(space.data_root, str(places.cache.folder), token)
-        answers = ray_cluster.on_other_machines(look, asked.as_json())
-        if not answers:
-            return
+        began = time.monotonic()
+        here = Seen(**look(asked.as_json()))
+        seconds = max(_LEAST_SECONDS_TO_LOOK, _TIMES_AS_LONG * (time.monotonic() - began))
+        known = ray_cluster.machine_ids()
+        answers = ray_cluster.on_other_machines(look, asked.as_json(), seconds=seconds)
         machines = {name: each if isinstance(each, str) else Seen(**each) for name, each in answers.items()}
-        if found := faults(Seen(**look(asked.as_json())), machines, asked):
+        if found := faults(here, machines, asked):
             raise InputError(found)
+        yield Standard(asked, here, known)

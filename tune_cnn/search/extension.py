@@ -19,6 +19,7 @@ from tune_cnn.search.open_space import OpenedSpace, open_space
 from tune_cnn.search.run_facts import RunFacts, write_facts
 from tune_cnn.space.placing import place_in
 from tune_cnn.space.schema import Drawn, Space, read_space
+from tune_cnn.storage.claim import name_of
 from tune_cnn.yaml_files import load_model, read_yaml, write_yaml
 
 
@@ -48,9 +49,9 @@ def open_extended(
     _check_comparable(before, opened.space)
     if opened.space.digest() == before.digest() and trials <= before.search.trials:
         raise InputError(
-            f"--trials {trials}: {run.path} asks for {before.search.trials} trials already, and --trials says how many "
-            f"it has in the end; write --trials {before.search.trials + 1} or more, or go on with what is left of "
-            f"them: tune-cnn resume {word(run.path)}"
+            f"--trials {trials}: {name_of(run.path)} asks for {before.search.trials} trials already, and --trials says "
+            f"how many it has in the end; write --trials {before.search.trials + 1} or more, or go on with what is "
+            f"left of them: tune-cnn resume {word(name_of(run.path))}"
         )
     return opened
 
@@ -89,8 +90,8 @@ def prepare_extension(run: RunFolder, before: RunFacts, space: Space) -> list[bo
         held = copy_study(run.study, aside.study, space, finder.place)
         if space.search.trials <= len(held):
             raise InputError(
-                f"--trials {space.search.trials}: {run.path} has {len(held)} trials already, and --trials says how "
-                f"many it has in the end; write --trials {len(held) + 1} or more"
+                f"--trials {space.search.trials}: {name_of(run.path)} has {len(held)} trials already, and --trials "
+                f"says how many it has in the end; write --trials {len(held) + 1} or more"
             )
         write_yaml(aside.earlier_space(_spaces_before(run) + 1), read_yaml(run.space).tree, durable=False)
         write_yaml(aside.space, space.canonical(), durable=False)
@@ -168,7 +169,7 @@ def _check_comparable(before: Space, space: Space) -> None:
     )
     faults = [
         f"{space.path}: {name}: {then[name]} in the run, {now[name]} here, and its trials would not compare; write "
-        f"{then[name]}, or begin a run of its own: tune-cnn search {word(space.path)} --name OTHER"
+        f"{then[name]}, or begin a run of its own: tune-cnn search {word(str(space.path))} --name OTHER"
         for name in then
         if then[name] != now[name]
     ]

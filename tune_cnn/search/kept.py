@@ -1,23 +1,32 @@
 """A run that is kept in a storage: worked on in a folder of this machine, from where all of it goes there."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tune_cnn.errors import RunFolderError, StorageError, StoreError
 from tune_cnn.files import sweep, write_whole
+from tune_cnn.results.best_model import BEST
 from tune_cnn.results.display import place
 from tune_cnn.results.records import RunFolder, TrialFolder
-from tune_cnn.storage.claim import Heartbeat, check_free, is_newest, mark, read_claim, write_claim
-from tune_cnn.storage.mirror import Mirror
+from tune_cnn.storage.claim import Hold, check_free, is_newest, mark, read_claim
+from tune_cnn.storage.mirror import POINTER, Mirror
 from tune_cnn.storage.place import Share, machine_id
-from tune_cnn.storage.pull import everything, is_table, pull
+from tune_cnn.storage.pull import epoch_there, everything, is_table, pull
 from tune_cnn.storage.pusher import SECONDS_BETWEEN, Pusher
 from tune_cnn.storage.remote import Remote, RemoteFile
 from tune_cnn.urls import is_url, url_fault
 
 Say = Callable[[str], None]
+_TRIAL = re.compile(r"((?:trials|finals)/[\w-]+)/")
+_WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0)
+"""Between the attempts to fetch a trial that has ended elsewhere: the driver does nothing else meanwhile."""
+_SECONDS_ON_THE_WAY = 40.0
+"""So long a worker may take to send what a stopped trial did last."""
+_SECONDS_BETWEEN_LOOKS = 1.0
 _LAST_SECONDS = 30.0
 _LAST_SECONDS_INTERRUPTED = 3.0
 """Who interrupts a search is promised its end within ten seconds."""
@@ -48,7 +57,7 @@ def brought(run: str | Path, say: Say) -> Path:
 
     Raises:
         StorageError: the storage is missing, forbidden or out of reach.
-        RunFolderError: another driver is at work on it.
+        RunFolderError: another driver is at work on it, or something else lies there.
     """
     folder = working_folder(run)
     if not is_url(run):
@@ -56,9 +65,9 @@ def brought(run: str | Path, say: Say) -> Path:
     remote = Remote(str(run))
     remote.answers()
     claim = read_claim(remote)
-    if claim is None and (folder.exists() or not any(file.name == "study.db" for file in remote.files())):
+    if claim is None and not _holds_run(remote):
         return folder
-    if claim is not None and is_newest(folder, claim):
+    if folder.exists() and (claim is None or is_newest(folder, claim)):
         return folder
     if claim is not None:
         check_free(remote, claim)
@@ -67,9 +76,37 @@ def brought(run: str | Path, say: Say) -> Path:
         folder.rename(aside)
         say(f"{place(folder)}: the search has gone on elsewhere since; put aside as {aside.name}")
     files = pull(remote, folder)
-    mark(folder, after=claim)
+    mark(folder, remote.url, after=claim)
     say(f"{remote.url}: {len(files)} files fetched into {place(folder)}")
     return folder
+
+
+def check_apart(run: str | None, data_root: str | Path) -> None:
+    """Make sure that neither of two addresses lies in the other: images would change, or be taken for the run's.
+
+    Raises:
+        RunFolderError: one does.
+    """
+    if run is None or not is_url(data_root):
+        return
+    first, second = (f"{str(address).rstrip('/')}/" for address in (run, data_root))
+    if first.startswith(second) or second.startswith(first):
+        raise RunFolderError(f"{run}: must not share a place with the images, {data_root}; write another --out")
+
+
+def _holds_run(remote: Remote) -> bool:
+    """Whether there is a run; False if there is nothing.
+
+    Raises:
+        RunFolderError: something else lies there, among which a run would be mixed.
+    """
+    names = [file.name for file in remote.files()]
+    if names and "study.db" not in names:
+        raise RunFolderError(
+            f"{remote.url}: holds other objects ({names[0]!r} is one of {len(names)}) and no run; write --name OTHER, "
+            "or another --out"
+        )
+    return bool(names)
 
 
 def tables_of(run: str, into: Path) -> Path:
@@ -97,6 +134,17 @@ class Kept:
         self.share = Share(remote.url, run.path, machine_id())
         self._run, self._pusher, self._say = run, pusher, say
         self._away: set[Path] = set()
+        self._awaited: dict[Path, tuple[float, float]] = {}
+        """Trials that have ended elsewhere: until when they are waited for, and when to look next."""
+
+    def check(self) -> None:
+        """Make sure that what the search writes is still brought to its storage.
+
+        Raises:
+            RunFolderError: the run is another driver's by now.
+        """
+        if self._pusher.broken is not None:
+            raise self._pusher.broken
 
     def on_away(self, folder: Path, effective: str) -> None:
         """Take in that a trial runs on another machine, and what it read back there."""
@@ -110,22 +158,47 @@ class Kept:
         """Give what an executor tells of trials elsewhere; `is_wanted` says whose weights may be kept, by number."""
         return Homecoming(self, is_wanted)
 
-    def bring_home(self, folder: Path, *, with_weights: bool) -> None:
-        """Fetch a trial that another machine has run; without its weights, they are deleted in the storage."""
+    def bring_home(self, folder: Path, *, with_weights: bool, epoch: int) -> bool:
+        """Fetch a trial that another machine has run; without its weights, they are deleted in the storage.
+
+        Args:
+            folder: of the trial; one that was not away stays as it is.
+            with_weights: whether they may be kept.
+            epoch: the last one that was told of.
+
+        Returns:
+            False while a checkpoint of that epoch is still on its way there: ask again.
+        """
         if folder not in self._away:
-            return
+            return True
         remote = self.share.remote(folder)
+        if self._is_on_its_way(folder, remote, epoch):
+            return False
         try:
-            files = pull(remote, folder, everything if with_weights else _is_no_weights)
+            files = _patiently(lambda: pull(remote, folder, everything if with_weights else _is_no_weights))
         except StorageError as error:
-            self._say(f"{remote.url}: could not be fetched, so that its weights stay there alone ({error})")
-            return
+            self._say(f"{remote.url}: could not be fetched; the next `tune-cnn resume` does it ({error})")
+            return True
         self._away.discard(folder)
         name = self._name(folder)
         named = [
             RemoteFile(f"{name}{one.name}", one.size_bytes, one.tag, one.md5, one.changed_seconds) for one in files
         ]
         self._pusher.ask(lambda mirror: mirror.take_back(name, named))
+        return True
+
+    def _is_on_its_way(self, folder: Path, remote: Remote, epoch: int) -> bool:
+        """Whether the worker of a trial that was stopped is still sending; looks once a second, and not for ever."""
+        now = time.monotonic()
+        until, next_look = self._awaited.setdefault(folder, (now + _SECONDS_ON_THE_WAY, now))
+        if now < next_look:
+            return True
+        with suppress(StorageError):
+            if now < until and 0 < epoch_there(remote) < epoch:
+                self._awaited[folder] = (until, now + _SECONDS_BETWEEN_LOOKS)
+                return True
+        del self._awaited[folder]
+        return False
 
     def _name(self, folder: Path) -> str:
         return folder.relative_to(self._run.path).as_posix() + "/"
@@ -138,13 +211,17 @@ class Homecoming:
     kept: Kept
     is_wanted: Callable[[int], bool]
 
+    def check(self) -> None:
+        """Make sure that the search may go on; see `Kept.check`."""
+        self.kept.check()
+
     def on_away(self, folder: Path, effective: str) -> None:
         """Take in that a trial runs on another machine, and what it read back there."""
         self.kept.on_away(folder, effective)
 
-    def before_end(self, number: int, folder: Path) -> None:
-        """Bring a trial home, if it was away, before the session takes in that it has ended."""
-        self.kept.bring_home(folder, with_weights=self.is_wanted(number))
+    def before_end(self, number: int, folder: Path, epoch: int) -> bool:
+        """Bring a trial home, if it was away, before the session takes in that it has ended; see `Kept.bring_home`."""
+        return self.kept.bring_home(folder, with_weights=self.is_wanted(number), epoch=epoch)
 
 
 @contextmanager
@@ -161,6 +238,7 @@ def kept_in_storage(
 
     Raises:
         StorageError: the storage cannot be written; nothing was begun.
+        RunFolderError: another driver has taken the run.
         StoreError: at the end it is lost, and some of the run lies on this machine alone.
     """
     if url is None:
@@ -169,11 +247,13 @@ def kept_in_storage(
     remote = Remote(url)
     run.path.mkdir(parents=True, exist_ok=True)
     sweep(run.path)
-    mark(run.path)
-    write_claim(remote, run.path, at_work=True)
+    mark(run.path, remote.url)
+    hold = Hold.take(remote, run.path)
     mirror = Mirror(run.path, remote)
-    mirror.adopt([file for file in remote.files() if _is_ours(run, file.name)])
-    pusher = Pusher(mirror, beat=Heartbeat(remote, run.path), say=say, seconds_between=seconds_between)
+    files = remote.files()
+    _bring_missing_trials(run, remote, files)
+    mirror.adopt([file for file in files if _is_ours(run, file.name)])
+    pusher = Pusher(mirror, beat=hold, say=say, seconds_between=seconds_between)
     pusher.start()
     seconds, over = _LAST_SECONDS, False
     try:
@@ -183,34 +263,52 @@ def kept_in_storage(
         seconds = _LAST_SECONDS_INTERRUPTED
         raise
     finally:
-        left = _finish(run, remote, pusher, seconds)
+        left = _finish(run, hold, pusher, seconds)
         if left and not over:  # what ended the search is told after it
             say(left)
     if left:
         raise StoreError(left)
 
 
-def _finish(run: RunFolder, remote: Remote, pusher: Pusher, seconds: float) -> str:
+def _finish(run: RunFolder, hold: Hold, pusher: Pusher, seconds: float) -> str:
     """Send what is left, and say in a line if not all has arrived."""
     why = pusher.close(seconds=seconds, hurried=seconds == _LAST_SECONDS_INTERRUPTED)
     if not why:
         try:
-            write_claim(remote, run.path, at_work=False)
+            hold.end()
         except StorageError as error:
             why = str(error)
     if not why:
         return ""
     return (
-        f"{remote.url} does not have all of this run: {why}; all of it lies in {place(run.path)} on this machine: "
-        f"`tune-cnn resume {remote.url}`, called here, sends it"
+        f"{hold.remote.url} does not have all of this run: {why}; all of it lies in {place(run.path)} on this machine: "
+        f"`tune-cnn resume {hold.remote.url}`, called here, sends it"
     )
+
+
+def _patiently(fetch: Callable[[], list[RemoteFile]]) -> list[RemoteFile]:
+    """Fetch, and try again for a while if the storage is lost."""
+    for seconds in _WAITS_SECONDS:
+        try:
+            return fetch()
+        except StorageError:
+            time.sleep(seconds)
+    return fetch()
+
+
+def _bring_missing_trials(run: RunFolder, remote: Remote, files: Iterable[RemoteFile]) -> None:
+    """Fetch the trials of other machines that an earlier driver did not come to fetch."""
+    there = {found[1] for file in files if (found := _TRIAL.match(file.name))}
+    for name in sorted(there):
+        if not TrialFolder(run.path / name).log.exists():
+            pull(remote.below(name), run.path / name)
 
 
 def _is_ours(run: RunFolder, name: str) -> bool:
     """Whether an object is a copy of a file of this machine; trials that ran elsewhere are not here."""
     parts = name.split("/")
     if parts[0] not in {"trials", "finals"} or len(parts) < 3:
-        return True
+        return parts == [f"{BEST}{POINTER}"]
     return TrialFolder(run.path / parts[0] / parts[1]).log.exists()
 
 

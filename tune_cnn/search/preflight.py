@@ -1,11 +1,13 @@
-"""Before the first trial on a cluster: what every machine has, held against what the driver's machine has.
+"""Before trials run on a machine of a cluster: what it has, held against what the driver's machine has.
 
-Knows no Ray: `look` runs on each machine, `faults` where the driver is.
+Knows no Ray: `look` runs on each machine that is there at the start, `faults` where the driver is; on a machine that
+joins later, its workers hold it against the driver's themselves.
 """
 
 import hashlib
 import os
 import platform
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from tune_cnn.data.fetch import listing_digest
+from tune_cnn.data.fetch import KIND, listing_digest
 from tune_cnn.errors import StorageError
 from tune_cnn.results.records import RunFolder
 from tune_cnn.search.room import free_gb
@@ -32,7 +34,7 @@ class Asked:
     data_root: str
     cache: str
     token: str | None
-    """A file in the run folder that the driver has written; None for a run that is kept in a storage."""
+    """A file in the run folder that the driver has written for the time of the search; None for a run in a storage."""
 
     def as_json(self) -> dict[str, Any]:
         """Give plain data: another version of this class may read it."""
@@ -51,6 +53,35 @@ class Seen:
     free_gb: float
     """On the disk of the cache."""
     sees_run: bool
+    has_images: bool = False
+    """Whether its cache holds the images of a storage already, or is about to."""
+
+
+@dataclass(frozen=True)
+class Standard:
+    """What machines that join a search later are held against, each by its own workers."""
+
+    asked: Asked
+    here: Seen
+    """Of the driver's machine."""
+    known: frozenset[str]
+    """The ids of the machines that were there at the start, and were asked then."""
+
+    def misfit(self, machine: str) -> str:
+        """Say why no trial may run on this machine, by name and in a line; empty if there is nothing against it.
+
+        Looks about until nothing is found, and takes that for granted from then on.
+        """
+        if machine in self.known or self.asked in _fitting:
+            return ""
+        if found := list(_faults(self.here, Seen(**look(self.asked.as_json())), self.asked)):
+            return f"{socket.gethostname()}: {'; '.join(found)}"
+        _fitting.add(self.asked)
+        return ""
+
+
+_fitting: set[Asked] = set()
+"""What this machine was asked, and is fit for."""
 
 
 def look(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,6 +99,7 @@ def look(asked: Mapping[str, Any]) -> dict[str, Any]:
         data_gb=size_bytes / 1e9,
         free_gb=free_gb(Path(asked["cache"])),
         sees_run=token is None or Path(token).is_file(),
+        has_images=bool(digest) and _has_images(Path(asked["cache"]) / KIND, digest),
     )
     return asdict(seen)
 
@@ -126,7 +158,7 @@ def _faults(here: Seen, there: Seen, asked: Asked) -> Iterator[str]:
             f"{asked.data_root}: holds other files ({there.data[:12]}) than on the driver's ({here.data[:12]}); "
             "bring the same there, or give an address that all share, such as s3://BUCKET/PREFIX"
         )
-    needed = _LEAST_FREE_GB + (here.data_gb if is_url(asked.data_root) else 0.0)
+    needed = _LEAST_FREE_GB + (here.data_gb if is_url(asked.data_root) and not there.has_images else 0.0)
     if there.free_gb < needed:
         yield (
             f"{there.free_gb:.1f} GB are free on the disk of {asked.cache}, where {needed:.1f} GB are needed; free "
@@ -135,6 +167,11 @@ def _faults(here: Seen, there: Seen, asked: Asked) -> Iterator[str]:
     if not there.sees_run:
         folder = Path(asked.token or "").parent
         yield f"does not see {folder}; let --out name a folder that all machines share, or s3://BUCKET/PREFIX"
+
+
+def _has_images(fetched: Path, key: str) -> bool:
+    """Whether images were fetched, or are just being fetched by another process: then the room for them is found."""
+    return (fetched / key).is_dir() or any(fetched.glob(f".{key}.*.part"))
 
 
 def _data(root: str) -> tuple[str, int]:

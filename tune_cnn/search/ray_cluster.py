@@ -4,7 +4,8 @@ import logging
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,6 @@ from tune_cnn.search.slots import LiveSlots, Machine, Slots, share_out
 from tune_cnn.search.worker import Handed
 from tune_cnn.sections.search import PerTrial
 
-_SECONDS_TO_LOOK = 60
 _SECONDS_TO_MEASURE = 120
 
 
@@ -141,9 +141,14 @@ def slots(per_trial: PerTrial, concurrent: int | None, gpu_share: Callable[[], f
     return offered.fitted(_machines(), may_come=may_come)
 
 
-def live_slots(offered: Slots) -> LiveSlots:
-    """Count from now on how many trials can run at a time, on machines that come and go."""
-    return LiveSlots(offered, _machines, may_come=_may_come())
+def live_slots(offered: Slots, shunned: Collection[str] = ()) -> LiveSlots:
+    """Count from now on how many trials can run at a time, on machines that come and go, but for those shunned."""
+    return LiveSlots(offered, lambda: _machines(shunned), may_come=_may_come())
+
+
+def machine_ids() -> frozenset[str]:
+    """Name the machines of the cluster that are alive, as Ray does."""
+    return frozenset(str(node["NodeID"]) for node in ray.nodes() if node["Alive"])
 
 
 def this_address() -> str:
@@ -152,13 +157,14 @@ def this_address() -> str:
 
 
 def on_other_machines(
-    task: Callable[..., dict[str, Any]], argument: Mapping[str, Any]
+    task: Callable[..., dict[str, Any]], argument: Mapping[str, Any], *, seconds: float
 ) -> dict[str, dict[str, Any] | str]:
     """Run a function once on each other machine of the cluster that runs trials.
 
     Args:
         task: of the package, so that the machine's own version of it runs; takes and gives plain data.
         argument: handed to it.
+        seconds: that all of them together may take.
 
     Returns:
         What it gave, by the machine's name and address; or in words why it gave nothing. Empty without other machines.
@@ -172,22 +178,23 @@ def on_other_machines(
         ).remote(dict(argument))
         for node in nodes
     }
-    return {name: _answer(answer) for name, answer in asked.items()}
+    until = time.monotonic() + seconds
+    return {name: _answer(answer, seconds, until) for name, answer in asked.items()}
 
 
-def _answer(answer: Any) -> dict[str, Any] | str:
+def _answer(answer: Any, seconds: float, until: float) -> dict[str, Any] | str:
     try:
-        found: dict[str, Any] = ray.get(answer, timeout=_SECONDS_TO_LOOK)
+        found: dict[str, Any] = ray.get(answer, timeout=max(0.0, until - time.monotonic()))
     except ray.exceptions.GetTimeoutError:
-        return f"gave no answer within {_SECONDS_TO_LOOK} seconds; see to it, or take it out of the cluster"
+        return f"gave no answer within {seconds:.0f} seconds; see to it, or take it out of the cluster"
     except ray.exceptions.RayError as error:
         return f"cannot run tune-cnn ({failure_of(error).reason}); install the same version as on the driver's machine"
     return found
 
 
-def _machines() -> list[Machine]:
-    """Give the machines of the cluster that are alive."""
-    return [_machine(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+def _machines(shunned: Collection[str] = ()) -> list[Machine]:
+    """Give the machines of the cluster that are alive, without the shunned ones."""
+    return [_machine(node["Resources"]) for node in ray.nodes() if node["Alive"] and node["NodeID"] not in shunned]
 
 
 def _may_come() -> Machine:

@@ -5,6 +5,7 @@ went is the session's business and stands in study.db; Ray's own experiment stat
 thrown away.
 """
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ from tune_cnn.errors import StoreError
 from tune_cnn.progress import Patience
 from tune_cnn.search.bridge import Bridge, Elsewhere, Session
 from tune_cnn.search.lost_workers import LostWorkers
+from tune_cnn.search.preflight import Standard
 from tune_cnn.search.ray_cluster import live_slots, this_address
 from tune_cnn.search.slots import Slots
 from tune_cnn.search.worker import MESSAGE, Handed, Work, run_job, train
@@ -29,6 +31,8 @@ from tune_cnn.storage.place import Share
 
 # Tune's own limit stands still while machines come and go, so it gets one that is never reached; ours lives.
 _NO_LIMIT = 1_000_000
+_NODE_ID = "ray.io/node-id"
+"""The label that Ray itself gives to each machine."""
 
 
 def run_jobs(
@@ -43,6 +47,7 @@ def run_jobs(
     work: Work | None = None,
     share: Share | None = None,
     elsewhere: Elsewhere | None = None,
+    standard: Standard | None = None,
 ) -> None:
     """Run proposed trials until there are no more.
 
@@ -57,6 +62,7 @@ def run_jobs(
         work: what is done with a job; None trains it.
         share: how the run is shared by a storage; None if all machines see its folder.
         elsewhere: told of trials that run where their folder cannot be seen from here.
+        standard: what a machine that joins later is held against before trials run on it; None where there is none.
 
     Raises:
         StoreError: a disk or study.db failed, or Ray could not go on; what runs stays open, and goes on when the search
@@ -65,19 +71,27 @@ def run_jobs(
     """
     trainable = tune.with_resources(
         tune.with_parameters(
-            run_job, metric=metric, cache=cache, handed=handed or {}, patience=patience, work=work or train, share=share
+            run_job,
+            metric=metric,
+            cache=cache,
+            handed=handed or {},
+            patience=patience,
+            work=work or train,
+            share=share,
+            standard=standard,
         ),
-        {"CPU": offered.per_trial_cpus, "GPU": offered.per_trial_gpus},
+        lambda config: _request(offered, config["not_on"]),
     )
     name = f"tune-cnn-{scratch.name}-{type(session).__name__}"  # Ray keeps trainables of all searches by their names
     tune.register_trainable(name, trainable)
-    bridge = Bridge(session, live_slots(offered), elsewhere)
+    shunned: set[str] = set()
+    bridge = Bridge(session, live_slots(offered, shunned), elsewhere, shunned=shunned)
     lost = LostWorkers(this_address())
     judge = _Judge(bridge, lost)
     tuner = tune.Tuner(
         name,
         tune_config=tune.TuneConfig(
-            search_alg=_Proposals(bridge, judge),
+            search_alg=_Proposals(bridge, judge, shunned),
             scheduler=judge,
             num_samples=-1,
             max_concurrent_trials=_NO_LIMIT,
@@ -101,6 +115,13 @@ def run_jobs(
         raise bridge.broken
 
 
+def _request(offered: Slots, not_on: Sequence[str]) -> tune.PlacementGroupFactory:
+    """Ask for what a trial is given, on any machine but some."""
+    bundle = {"CPU": offered.per_trial_cpus, "GPU": offered.per_trial_gpus}
+    others = {"bundle_label_selector": [{_NODE_ID: f"!in({','.join(not_on)})"}]} if not_on else {}
+    return tune.PlacementGroupFactory([bundle], **others)
+
+
 def _told(trial: Any) -> str:
     """Give what Ray says of what became of a trial's worker; empty if it says nothing."""
     return Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
@@ -119,9 +140,9 @@ class _StaysInDriver:
 class _Proposals(_StaysInDriver, Searcher):  # type: ignore[misc]
     """Ray's way of asking for the next configuration."""
 
-    def __init__(self, bridge: Bridge, judge: "_Judge") -> None:
+    def __init__(self, bridge: Bridge, judge: "_Judge", shunned: Collection[str]) -> None:
         super().__init__()
-        self._bridge, self._judge = bridge, judge
+        self._bridge, self._judge, self._shunned = bridge, judge, shunned
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Give a job, or None if there is none just now. Asked many times a second until we say that it is over."""
@@ -136,6 +157,7 @@ class _Proposals(_StaysInDriver, Searcher):  # type: ignore[misc]
             "folder": str(job.folder),
             "expected_data": job.expected_data,
             "note": job.note,
+            "not_on": sorted(self._shunned),
         }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

@@ -4,6 +4,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
@@ -35,12 +36,12 @@ from tune_cnn.search.changes import (
 from tune_cnn.search.check import check_folds, doubts
 from tune_cnn.search.cost import Images
 from tune_cnn.search.driver_lock import driver_lock
-from tune_cnn.search.every_machine import check_machines
+from tune_cnn.search.every_machine import machines_checked
 from tune_cnn.search.extension import extend_run, finish_extension
 from tune_cnn.search.finals import FinalsSession
 from tune_cnn.search.forecast import Forecast
 from tune_cnn.search.gpu_share import greediest, share_of_gpu
-from tune_cnn.search.kept import Kept, kept_in_storage
+from tune_cnn.search.kept import Kept, check_apart, kept_in_storage
 from tune_cnn.search.known_times import known_times
 from tune_cnn.search.places import SearchPlaces
 from tune_cnn.search.run_facts import FORMAT, Call, RunFacts, StartingWeights, read_facts, write_facts
@@ -85,6 +86,7 @@ def search(
     """
     refuse_links_out(places.run.path)
     storage = places.storage
+    check_apart(storage, space.data_root)
     with driver_lock(places.run, note=screen.note), kept_in_storage(places.run, storage, screen.note) as kept:
         if kept is None:  # else it has been done before something was written there
             sweep(places.run.path)
@@ -234,9 +236,10 @@ def _run(
     def on_lost_head(text: str) -> None:
         screen.note(f"{text}; {interrupts.farewell().removeprefix(INTERRUPTED)}")
 
-    with ray_cluster.ray_running(places.address, insecure=places.insecure_cluster, say=on_lost_head) as scratch:
-        if places.address is not None:
-            check_machines(session.space, places)
+    with ExitStack() as stack:
+        running = ray_cluster.ray_running(places.address, insecure=places.insecure_cluster, say=on_lost_head)
+        scratch = stack.enter_context(running)
+        standard = stack.enter_context(machines_checked(session.space, places)) if places.address else None
         offered = ray_cluster.slots(search.per_trial, search.concurrent, gpu_share)
         screen.lines({"running": offered.text})
         metric, cache = search.ranked_by, places.cache
@@ -253,6 +256,7 @@ def _run(
                 handed=handed,
                 share=share,
                 elsewhere=elsewhere,
+                standard=standard,
             )
 
         measured = known_times(cache.folder, session.space, offered)

@@ -19,6 +19,7 @@ from ray import tune
 from tune_cnn import progress
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
+from tune_cnn.errors import SearchError
 from tune_cnn.machine import collector_asleep
 from tune_cnn.models.hub import TRIAL_ENVIRONMENT
 from tune_cnn.progress import Patience
@@ -26,6 +27,7 @@ from tune_cnn.results.failures import Failure, failure_of, write_traceback
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder
 from tune_cnn.search.bridge import epoch_message, failure_message
 from tune_cnn.search.handout import put_in_place
+from tune_cnn.search.preflight import Standard
 from tune_cnn.search.tenure import Tenure, holding
 from tune_cnn.search.watchdog import watched
 from tune_cnn.sections.search import Metric
@@ -74,8 +76,11 @@ def run_job(
     patience: Patience,
     work: Work,
     share: Share | None = None,
+    standard: Standard | None = None,
 ) -> None:
     """Run one job on a worker; Ray's function interface."""
+    if standard is not None:
+        _check_machine(standard)
     # Before the first import of the hub: the driver has found all weights, and a hundred workers asking at once would
     # be turned away.
     os.environ.update(TRIAL_ENVIRONMENT)
@@ -121,10 +126,25 @@ def _run_there(
                 before_keeping=partial(_end_if_replaced, tenure),
             )
         place.finish()
+    except SystemExit:  # so Ray ends a trial that is stopped, and does not wait for long
+        place.finish(hurried=True)
+        raise
     except Exception:  # on its way up
         write_traceback(folder)
         place.finish()
         raise
+
+
+def _check_machine(standard: Standard) -> None:
+    """Make sure that this machine is such as the driver's, and tell if it is not.
+
+    Raises:
+        SearchError: it is not; the job is to run elsewhere.
+    """
+    machine = ray.get_runtime_context().get_node_id()
+    if why := standard.misfit(machine):
+        tune.report({MESSAGE: failure_message(Failure(why, "machine", machine))})
+        raise SearchError(why)
 
 
 def _end_if_replaced(tenure: Tenure) -> None:

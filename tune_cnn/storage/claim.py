@@ -1,26 +1,40 @@
-"""Who is at work on a run in a storage: one driver at a time, by a small object that it writes anew as it goes.
+"""Who is at work on a run in a storage: one driver at a time, each with an object of its own, numbered.
+
+    NAME/drivers/000001.json    the first driver, and what it said last
+    NAME/drivers/000002.json    the one after it
+
+Nobody works on a run but who has made the newest of them, and of several that would make the same number one does: a
+write that asks for nothing to be there is decided by the storage. S3 and GCS promise that; of a storage that lets
+several write, each reads what is there a moment later, and again and again, and all but one of them end.
 
 A run is worked on in a folder of the driver's machine. A mark in that folder tells whether it is the one that the
 storage has heard of last, or one that the search has gone on without.
 """
 
 import json
+import math
 import os
+import re
 import socket
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from uuid import uuid4
 
 from tune_cnn.errors import RunFolderError
 from tune_cnn.files import write_whole
-from tune_cnn.storage.mirror import DRIVER, SECONDS_BETWEEN_STUDIES
+from tune_cnn.results.display import place
 from tune_cnn.storage.remote import Remote
 
-_SILENT_SECONDS = 3 * SECONDS_BETWEEN_STUDIES
+DRIVERS = "drivers/"
+"""Where drivers say that they are at work; no part of the run."""
+SECONDS_BETWEEN_SIGNS = 20.0
+_SILENT_SECONDS = 180.0
 """After so long without a word a driver is taken for dead."""
 _MARK = ".storage.json"
+_OBJECT = re.compile(r"drivers/(\d{6})\.json")
 
 
 @dataclass(frozen=True)
@@ -34,49 +48,36 @@ class Claim:
     at_work: bool
     seconds: float
     """Since 1970, by its own clock."""
+    process: str = ""
+    """Tells processes apart, whatever they are called."""
+    number: int = 0
+    """Of its object."""
 
     @property
     def alive(self) -> bool:
         """Whether it has been heard of lately."""
         return self.at_work and abs(time.time() - self.seconds) < _SILENT_SECONDS
 
+    @property
+    def text(self) -> str:
+        """Name it to people."""
+        return f"a search on {self.host} (process {self.pid})"
+
 
 def read_claim(remote: Remote) -> Claim | None:
-    """Say who was at work on a run last; None if there is no run.
+    """Say who was at work on a run last; None if there was nobody.
 
     Raises:
         StorageError: the storage cannot be read.
     """
-    text = remote.read(DRIVER)
+    found = [match for file in remote.files(DRIVERS.rstrip("/")) if (match := _OBJECT.fullmatch(file.name))]
+    if not found:
+        return None
+    newest = max(found, key=lambda match: match[1])
     try:
-        return Claim(**json.loads(text)) if text else None
+        return replace(Claim(**json.loads(remote.read(newest[0]) or b"")), number=int(newest[1]))
     except (ValueError, TypeError):
-        return Claim(mark="", host="", pid=0, at_work=False, seconds=0.0)
-
-
-def write_claim(remote: Remote, folder: Path, *, at_work: bool) -> None:
-    """Say that this process works on a run, in a folder that bears a mark; or that it is through.
-
-    Raises:
-        StorageError: the storage cannot be written.
-    """
-    body = Claim(
-        str(_read_mark(folder).get("mark", "")), socket.gethostname(), os.getpid(), at_work=at_work, seconds=time.time()
-    )
-    remote.write(DRIVER, json.dumps(asdict(body)).encode())
-
-
-class Heartbeat:
-    """Says from time to time that this process is at work."""
-
-    def __init__(self, remote: Remote, folder: Path) -> None:
-        self._remote, self._folder, self._due = remote, folder, 0.0
-
-    def __call__(self) -> None:
-        """Say so, if it is time."""
-        if time.monotonic() >= self._due:
-            write_claim(self._remote, self._folder, at_work=True)
-            self._due = time.monotonic() + SECONDS_BETWEEN_STUDIES
+        return Claim(mark="", host="", pid=0, at_work=False, seconds=0.0, number=int(newest[1]))
 
 
 def check_free(remote: Remote, claim: Claim) -> None:
@@ -87,10 +88,79 @@ def check_free(remote: Remote, claim: Claim) -> None:
     """
     if claim.alive:
         raise RunFolderError(
-            f"{remote.url}: a search on {claim.host} (process {claim.pid}) was at work on it "
-            f"{time.time() - claim.seconds:.0f} seconds ago; wait for it, or, if it has died, for "
-            f"{_SILENT_SECONDS:.0f} seconds after its last word; or write --name OTHER"
+            f"{remote.url}: {claim.text} was at work on it {max(0.0, time.time() - claim.seconds):.0f} seconds ago; "
+            f"wait for it, or, if it has died, for {_SILENT_SECONDS:.0f} seconds after its last word; or write --name "
+            "OTHER"
         )
+
+
+@dataclass
+class Hold:
+    """The hold of this process on a run; it says from time to time that it is at work. For several threads."""
+
+    remote: Remote
+    claim: Claim
+    _due: float = field(default=0.0, init=False)
+    _lock: Lock = field(default_factory=Lock, init=False)
+
+    @classmethod
+    def take(cls, remote: Remote, folder: Path) -> "Hold":
+        """Take a run for this process, to work on it in a folder that bears a mark.
+
+        Raises:
+            StorageError: the storage cannot be read or written.
+            RunFolderError: another process has taken it since the folder was brought here.
+        """
+        before = read_claim(remote)
+        if before is not None and not is_newest(folder, before):
+            check_free(remote, before)
+            raise RunFolderError(f"{remote.url}: {before.text} has gone on with it a moment ago; run this once more")
+        mine = Claim(
+            mark=str(_read_mark(folder).get("mark", "")),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            at_work=True,
+            seconds=time.time(),
+            process=uuid4().hex,
+            number=before.number + 1 if before else 1,
+        )
+        if not remote.create(_name(mine), _body(mine)):
+            raise RunFolderError(
+                f"{remote.url}: another search has begun with it at the same moment; wait for it, or write --name OTHER"
+            )
+        return cls(remote, mine)
+
+    def __call__(self) -> None:
+        """Say that this process is at work, if it is time.
+
+        Raises:
+            StorageError: the storage cannot be read or written.
+            RunFolderError: another process has taken the run meanwhile; nothing may be sent there any more.
+        """
+        with self._lock:
+            if time.monotonic() >= self._due:
+                self._say(at_work=True)
+                self._due = time.monotonic() + SECONDS_BETWEEN_SIGNS
+
+    def end(self) -> None:
+        """Say that this process is through, and nothing after that.
+
+        Raises: as calling it does.
+        """
+        with self._lock:
+            self._due = math.inf
+            self._say(at_work=False)
+
+    def _say(self, *, at_work: bool) -> None:
+        newest, mine = read_claim(self.remote), self.claim
+        if newest and (
+            newest.number > mine.number or (newest.number == mine.number and newest.process != mine.process)
+        ):
+            raise RunFolderError(
+                f"{self.remote.url}: {newest.text} has taken this run over, as nothing was heard of this one for a "
+                "while, or both began at the same moment; nothing more is sent there from here"
+            )
+        self.remote.write(_name(self.claim), _body(replace(self.claim, at_work=at_work, seconds=time.time())))
 
 
 def is_newest(folder: Path, claim: Claim) -> bool:
@@ -99,11 +169,30 @@ def is_newest(folder: Path, claim: Claim) -> bool:
     return bool(claim.mark) and (told.get("mark") == claim.mark or told.get("after") == [claim.mark, claim.seconds])
 
 
-def mark(folder: Path, *, after: Claim | None = None) -> None:
-    """Give a folder a mark of its own, unless it has one; `after` is what the storage said when it was fetched."""
+def mark(folder: Path, url: str, *, after: Claim | None = None) -> None:
+    """Give a folder a mark of its own, unless it has one.
+
+    Args:
+        folder: in which a run is worked on.
+        url: of the run.
+        after: what the storage said when the folder was fetched; None if it was not.
+    """
     if not _read_mark(folder):
         heard = [after.mark, after.seconds] if after else None
-        write_whole(folder / _MARK, json.dumps({"mark": uuid4().hex, "after": heard}))
+        write_whole(folder / _MARK, json.dumps({"mark": uuid4().hex, "after": heard, "url": url}))
+
+
+def name_of(folder: Path) -> str:
+    """Give what people write for a run: its address in a storage, or its folder."""
+    return str(_read_mark(folder).get("url") or place(folder))
+
+
+def _name(claim: Claim) -> str:
+    return f"{DRIVERS}{claim.number:06d}.json"
+
+
+def _body(claim: Claim) -> bytes:
+    return json.dumps(asdict(claim)).encode()
 
 
 def _read_mark(folder: Path) -> dict[str, Any]:

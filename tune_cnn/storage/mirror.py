@@ -30,8 +30,6 @@ SECONDS_BETWEEN_STUDIES = 60.0
 SECONDS_BETWEEN_STATES = 30.0
 _ATTEMPTS = 5
 _STUDY = "study.db"
-DRIVER = "driver.json"
-"""Who is at work there; see `tune_cnn.storage.claim`."""
 Stamp = tuple[int, int, int]
 
 
@@ -62,11 +60,11 @@ class Mirror:
         self._due: dict[str, float] = {}
 
     def adopt(self, files: list[RemoteFile]) -> None:
-        """Take what a storage lists for this folder's: what is not here will be deleted there.
+        """Take up what a storage lists: of that, weights that are not here will be deleted there, and nothing else is.
 
         Files that never change under one name count as sent.
         """
-        for file in files:
+        for file in filter(lambda file: _may_go(file.name), files):
             here = self.folder / file.name
             is_same = _never_changes(file.name) and here.is_file() and here.stat().st_size == file.size_bytes
             self._sent[file.name] = _stamp(here) if is_same else None
@@ -264,9 +262,17 @@ def _never_changes(name: str) -> bool:
     return name.endswith(".safetensors") or "/.best-" in name
 
 
+def _may_go(name: str) -> bool:
+    """Whether an object is of those that runs come to delete: weights, and what is told of a failure overcome."""
+    *folders, last = name.split("/")
+    return last in {f"{BEST}{POINTER}", "error.txt"} or any(
+        part in {"last", BEST} or part.startswith(".best-") for part in folders
+    )
+
+
 def _is_apart(name: str) -> bool:
     """Whether an object has no file here that it would be a copy of."""
-    return name in {_STUDY, DRIVER} or name.startswith(f"{BEST}/")
+    return name == _STUDY or name.startswith(f"{BEST}/")
 
 
 def _stamp(path: Path) -> Stamp:

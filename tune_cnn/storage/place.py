@@ -1,7 +1,8 @@
 """Where a worker trains a trial of a run that is kept in a storage: on the driver's machine, or on another.
 
 On another machine the trial lies below the cache, and the worker itself brings it to the storage: after an epoch,
-before it tells of it, and at the end; but for no more than a small share of the time.
+before it tells of it, and at the end. That holds up the training for no more than a small share of the time; what has
+not been sent then is sent beside it.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock, Timer
 
 from tune_cnn.config import TrialConfig
 from tune_cnn.errors import StorageError
@@ -24,6 +26,10 @@ from tune_cnn.yaml_files import write_yaml
 log = logging.getLogger(__name__)
 
 _TIME_SHARE = 0.05
+_LONGEST_REST_SECONDS = 15.0
+"""What is new is sent after so long, beside the training: the trial may have been stopped, and wait for its end."""
+_WAITS_SECONDS = (1, 2, 4, 8, 16, 30, 60, 60, 60, 60)
+"""Between the attempts to bring what a trial has left to a lost storage."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _left_behind: set[Path] = set()
 """Folders of trials that this process has trained for another machine."""
@@ -57,9 +63,11 @@ class TrialPlace:
         self.folder, self._mirror, self._clock = folder, mirror, clock
         self._due = 0.0
         self._told = ""
+        self._sending = Lock()
+        self._later: Timer | None = None
 
     def after_epoch(self) -> str | None:
-        """Bring there what is new, if it is time.
+        """Bring there what is new, if it is time, and else a little later, whatever the trial does then.
 
         Returns:
             What effective.yaml holds now, if the driver cannot see it and has not been told; else None.
@@ -67,27 +75,45 @@ class TrialPlace:
         if self._mirror is None:
             return None
         if self._clock() >= self._due:
-            self._send(last=False)
+            self._send()
+        elif self._later is None or not self._later.is_alive():
+            self._later = Timer(min(self._due - self._clock(), _LONGEST_REST_SECONDS), self._send)
+            self._later.daemon = True
+            self._later.start()
         text = self.folder.effective.read_text("utf-8")
         if text == self._told:
             return None
         self._told = text
         return text
 
-    def finish(self) -> None:
-        """Bring there everything that is new."""
-        if self._mirror is not None:
-            self._send(last=True)
+    def finish(self, *, hurried: bool = False) -> None:
+        """Bring there everything that is new; for some minutes, if the storage is lost: the driver fetches it next.
 
-    def _send(self, *, last: bool) -> None:
-        assert self._mirror is not None  # noqa: S101 - both callers have looked
-        began = self._clock()
-        try:
-            self._mirror.send(last=last)
-        except StorageError as error:
-            log.warning("%s; kept here meanwhile", error)
-        took = self._clock() - began
-        self._due = self._clock() + took / _TIME_SHARE
+        Args:
+            hurried: whether to try once only.
+        """
+        if self._mirror is None:
+            return
+        if self._later is not None:
+            self._later.cancel()
+        for seconds in () if hurried else _WAITS_SECONDS:
+            if self._send():
+                return
+            time.sleep(seconds)
+        self._send()
+
+    def _send(self) -> bool:
+        assert self._mirror is not None  # noqa: S101 - all callers have looked
+        with self._sending:
+            began, arrived = self._clock(), True
+            try:
+                self._mirror.send()
+            except StorageError as error:
+                log.warning("%s; kept here meanwhile", error)
+                arrived = False
+            took = self._clock() - began
+            self._due = self._clock() + took / _TIME_SHARE
+            return arrived
 
 
 def trial_place(

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from tune_cnn.errors import StorageError
+from tune_cnn.errors import RunFolderError, StorageError
 from tune_cnn.files import point_to, sync_all
-from tune_cnn.results.best_model import BEST, STATE
+from tune_cnn.results.best_model import BEST, CARD, STATE
 from tune_cnn.results.records import TrialFolder
-from tune_cnn.storage.mirror import DRIVER, POINTER
+from tune_cnn.storage.claim import DRIVERS
+from tune_cnn.storage.mirror import POINTER
 from tune_cnn.storage.names import check_names
 from tune_cnn.storage.remote import Remote, RemoteFile, side_by_side
 
@@ -67,6 +68,32 @@ def pull(remote: Remote, folder: Path, wanted: Wanted = everything) -> list[Remo
     raise AssertionError("the last attempt returns or raises")
 
 
+def pull_model(url: str, folder: Path) -> Path:
+    """Fetch a model: the best one of a run or a trial in a storage, or one that lies there as files.
+
+    Args:
+        url: of the model; it may move on to a better one meanwhile.
+        folder: on this machine; whatever it was before is gone.
+
+    Returns:
+        The folder.
+
+    Raises:
+        StorageError: the storage cannot be read, or a name in it would leave the folder.
+        RunFolderError: there is no model.
+        OSError: the disk is full or cannot be written.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            pull(_followed(Remote(url)), folder)
+        except StorageError as error:
+            if attempt == _ATTEMPTS - 1 or not isinstance(error.__cause__, FileNotFoundError):
+                raise
+        if (folder / CARD).is_file():
+            return folder
+    raise RunFolderError(f"{url}: holds no model; give one such as s3://BUCKET/PREFIX/NAME/best")
+
+
 def epoch_there(remote: Remote) -> int:
     """Say after which epoch the checkpoint of a trial is that a storage holds; 0 if there is none.
 
@@ -89,10 +116,32 @@ def _epoch(state: bytes | None) -> int:
         return 0
 
 
+def _followed(remote: Remote) -> Remote:
+    """Give the folder that a link in a storage leads to: of a run to its best trial, and of that to its best epoch."""
+    for _ in ("run", "trial"):
+        above, _slash, name = remote.url.rpartition("/")
+        pointer = Remote(above).read(f"{name}{POINTER}") if name == BEST else None
+        target = _told_folder(pointer) if pointer else None
+        if target is None:
+            break
+        remote = Remote(f"{above}/{target}")
+    return remote
+
+
+def _told_folder(pointer: bytes) -> str | None:
+    """Give the model that an object names; None where it is damaged or leads elsewhere."""
+    try:
+        folder = str(json.loads(pointer)["folder"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    return folder if _MODEL.fullmatch(folder) else None
+
+
 def _pull_into(part: Path, remote: Remote, wanted: Wanted) -> list[RemoteFile]:
     files = remote.files()
-    names = [file.name for file in files if wanted(file.name) and file.name != DRIVER]
-    names = [name for name in names if not name.startswith(f"{BEST}/")]  # the same model once more, for people
+    names = [file.name for file in files if wanted(file.name)]
+    # best/ is the same model once more, for people.
+    names = [name for name in names if not name.startswith((DRIVERS, f"{BEST}/"))]
     check_names(remote.url, names)
     for parent in {(part / name).parent for name in names}:
         parent.mkdir(parents=True, exist_ok=True)
@@ -118,10 +167,10 @@ def _make_links(part: Path, pointers: Sequence[str]) -> None:
 def _target(pointer: Path) -> Path | None:
     """Give the whole model that an object names; None where it is damaged, incomplete or elsewhere."""
     try:
-        body = json.loads(pointer.read_bytes())
-        if not _MODEL.fullmatch(body["folder"]):
+        told = pointer.read_bytes()
+        if (folder := _told_folder(told)) is None:
             return None
-        model = pointer.parent / body["folder"]
+        model, body = pointer.parent / folder, json.loads(told)
         sound = all(_sha256(model / Path(name).name) == digest for name, digest in body["files"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

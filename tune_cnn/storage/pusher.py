@@ -5,11 +5,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
-from tune_cnn.errors import StorageError
+from tune_cnn.errors import RunFolderError, StorageError
 from tune_cnn.storage.mirror import Mirror
 
 SECONDS_BETWEEN = 5.0
+_SECONDS_BETWEEN_BEATS = 5.0
 _LONGEST_WAIT_SECONDS = 60.0
 _SHORTEST_WAIT_SECONDS = 1.0
 _FAILURES = (StorageError, OSError, sqlite3.Error)
@@ -30,7 +32,8 @@ class Pusher:
 
         Args:
             mirror: what sends.
-            beat: called after every round that went well.
+            beat: called before every round, and every few seconds besides, as a round may take long; may raise
+                RunFolderError, and nothing is sent any more.
             say: told in a line when the storage is lost, and when it is back.
             seconds_between: of two rounds.
         """
@@ -40,12 +43,15 @@ class Pusher:
         self._lost = ""
         """Why the last round failed; empty while all is well."""
         self.broken: Exception | None = None
-        """What ended the thread before its time: an error of the program, not of the storage."""
+        """What ended the thread before its time: the run is another driver's, or an error of the program."""
         self._thread = threading.Thread(target=self._run, name="storage", daemon=True)
+        self._over = threading.Event()
+        self._heart = threading.Thread(target=self._beat_on, name="storage, signs of life", daemon=True)
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
+        self._heart.start()
 
     def ask(self, change: Callable[[Mirror], None]) -> None:
         """Let the mirror be changed before its next round: it belongs to the thread."""
@@ -60,7 +66,16 @@ class Pusher:
 
         Returns:
             Why not all has arrived, in a line; empty if it has.
+
+        Raises:
+            RunFolderError: the run is another driver's by now.
         """
+        try:
+            return self._close(seconds, hurried=hurried)
+        finally:
+            self._over.set()
+
+    def _close(self, seconds: float, *, hurried: bool) -> str:
         until = time.monotonic() + seconds
         self._closing.set()
         if hurried and self._lost:
@@ -70,16 +85,29 @@ class Pusher:
             return f"the last files were still on their way after {seconds:.0f} seconds"
         if self.broken is not None:
             raise self.broken
-        last = _Last(self._mirror, self._asked, until)
+        last = _Last(self._mirror, self._asked, self._beat, until)
         last.start()
         last.join(max(0.1, until - time.monotonic()) if hurried else None)
+        if last.broken is not None:
+            raise last.broken
         return f"the last files were still on their way after {seconds:.0f} seconds" if last.is_alive() else last.why
+
+    def _beat_on(self) -> None:
+        while not self._over.wait(_SECONDS_BETWEEN_BEATS):
+            with suppress(StorageError):  # the next round tells
+                try:
+                    self._beat()
+                except RunFolderError as error:
+                    self.broken = error
+                    return
 
     def _run(self) -> None:
         wait = 0.0
         try:
             while not self._closing.wait(wait):
                 wait = self._round(wait)
+        except RunFolderError as error:
+            self.broken = error
         except Exception as error:  # told where the search ends
             self.broken = error
             raise
@@ -87,9 +115,9 @@ class Pusher:
     def _round(self, waited: float) -> float:
         """Send once, and say for how many seconds to wait until the next time."""
         try:
+            self._beat()  # first: after a long silence the run may be another driver's
             _change(self._mirror, self._asked)
             self._mirror.send()
-            self._beat()
         except _FAILURES as error:
             if not self._lost:
                 self._say(
@@ -107,17 +135,24 @@ class Pusher:
 class _Last(threading.Thread):
     """The last round, again and again until all has arrived or the time is over."""
 
-    def __init__(self, mirror: Mirror, asked: deque[Callable[[Mirror], None]], until: float) -> None:
+    def __init__(
+        self, mirror: Mirror, asked: deque[Callable[[Mirror], None]], beat: Callable[[], None], until: float
+    ) -> None:
         super().__init__(name="storage, the last round", daemon=True)
-        self._mirror, self._asked, self._until = mirror, asked, until
+        self._mirror, self._asked, self._beat, self._until = mirror, asked, beat, until
         self.why = "nothing was sent"
+        self.broken: RunFolderError | None = None
 
     def run(self) -> None:
         wait = _SHORTEST_WAIT_SECONDS
         while True:
             try:
+                self._beat()
                 _change(self._mirror, self._asked)
                 self._mirror.send(last=True)
+            except RunFolderError as error:
+                self.broken = error
+                return
             except _FAILURES as error:
                 self.why = _first_line(error)
                 if time.monotonic() + wait > self._until:

@@ -6,10 +6,11 @@ An object appears whole or not at all: that is what storages promise of a single
 import base64
 import binascii
 import errno
+import logging
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as TooLate
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,6 +38,11 @@ _OPTIONS: Mapping[str, dict[str, Any]] = {
     },
     "gs": {"use_listings_cache": False},
     "memory": {},
+}
+_SETTINGS = {"s3": "AWS_ENDPOINT_URL", "gs": "STORAGE_EMULATOR_HOST"}
+_CREDENTIALS = {
+    "s3": "AWS_PROFILE, AWS_ACCESS_KEY_ID, a role",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS, gcloud auth application-default login, a service account",
 }
 _AT_ONCE = 16
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -71,7 +77,8 @@ class Remote:
         if fault := url_fault(url):
             raise StorageError(f"{masked(url)}: {fault}")
         self.url = url.rstrip("/")
-        self._files = _filesystem(self.url.partition("://")[0])
+        self._scheme = self.url.partition("://")[0]
+        self._files = _filesystem(self._scheme)
         self._root = str(self._files._strip_protocol(self.url))
 
     def answers(self) -> None:
@@ -80,13 +87,13 @@ class Remote:
         Raises:
             StorageError: it cannot.
         """
-        asking = ThreadPoolExecutor(1)  # not as a context: a storage that never answers must not hold us
-        try:
-            asking.submit(self._list_one).result(timeout=_SECONDS_TO_ANSWER)
-        except TooLate as error:
-            raise StorageError(f"{self.url}: no answer for {_SECONDS_TO_ANSWER:.0f} seconds; {_WAY_OUT}") from error
-        finally:
-            asking.shutdown(wait=False, cancel_futures=True)
+        asking = _Asking(self._list_one)
+        asking.start()
+        asking.join(_SECONDS_TO_ANSWER)
+        if asking.is_alive():
+            raise StorageError(f"{self.url}: no answer for {_SECONDS_TO_ANSWER:.0f} seconds; {self._way_out}")
+        if asking.error is not None:
+            raise asking.error
 
     def files(self, under: str = "") -> list[RemoteFile]:
         """List everything below the folder, or below one in it, by name; empty if there is nothing.
@@ -141,6 +148,25 @@ class Remote:
         with self._told("written", name):
             self._files.pipe_file(self._path(name), data)
 
+    def create(self, name: str, data: bytes) -> bool:
+        """Write an object where there is none; False if there is another.
+
+        Of several that do so at once one is told True, if the storage honours the condition; where it does not, several
+        may be, and the last one's content stays.
+
+        Raises:
+            StorageError: it cannot be written or read.
+        """
+        try:
+            with self._told("written", name):
+                self._files.pipe_file(self._path(name), data, mode="create")
+        except StorageError as error:
+            if getattr(error.__cause__, "errno", None) == errno.ENOSYS:  # it says that it knows no such condition
+                self.write(name, data)
+            elif not self._is_there(name):
+                raise
+        return self.read(name) == data
+
     def delete(self, name: str) -> None:
         """Delete an object; one that is gone already is fine.
 
@@ -161,6 +187,13 @@ class Remote:
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
 
+    def _is_there(self, name: str) -> bool:
+        """Whether there is an object; no where that cannot be found out."""
+        try:
+            return self.read(name) is not None
+        except StorageError:
+            return False
+
     def _list_one(self) -> None:
         with self._told("reached"):
             self._first(f"{self._root}/")
@@ -178,6 +211,21 @@ class Remote:
         found = self._files.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1)
         return next((f"{bucket}/{each['Key']}" for each in found.get("Contents", ())), None)
 
+    @property
+    def _way_out(self) -> str:
+        settings = f" ({_SETTINGS[self._scheme]})" if self._scheme in _SETTINGS else ""
+        return f"see to the address, the network and the storage's own settings{settings}, then run it again"
+
+    def _why(self, error: Exception) -> str:
+        """Say in a line what a storage's package means, and what to do about it."""
+        text = masked(" ".join(str(error).split())) or type(error).__name__
+        if isinstance(error, PermissionError) or _is_refusal(error):
+            where = _CREDENTIALS.get(self._scheme, "")
+            return f"no right to ({text}); see to the credentials ({where}) and the bucket's policy"
+        if isinstance(error, FileNotFoundError):
+            return f"there is no such bucket or object ({text}); see to the name"
+        return f"{text}; {self._way_out}"
+
     @contextmanager
     def _told(self, done: str, name: str = "") -> Iterator[None]:
         """Turn whatever a storage's package raises into the one error of storages.
@@ -189,10 +237,26 @@ class Remote:
         where = f"{self.url}/{name}" if name else self.url
         try:
             yield
-        except _errors(self.url.partition("://")[0]) as error:
+        except _errors(self._scheme) as error:
             if isinstance(error, OSError) and error.errno in _OWN_DISK:
                 raise
-            raise StorageError(f"{where}: cannot be {done}: {_why(error)}") from error
+            raise StorageError(f"{where}: cannot be {done}: {self._why(error)}") from error
+
+
+class _Asking(threading.Thread):
+    """A question to a storage that may never answer: it holds nobody, nor the end of the process."""
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        super().__init__(name="storage, the first question", daemon=True)
+        self._ask = ask
+        self.error: StorageError | OSError | None = None
+
+    def run(self) -> None:
+        """Ask."""
+        try:
+            self._ask()
+        except (StorageError, OSError) as error:
+            self.error = error
 
 
 def side_by_side(do: Callable[[Item], object], items: Iterable[Item]) -> None:
@@ -203,9 +267,6 @@ def side_by_side(do: Callable[[Item], object], items: Iterable[Item]) -> None:
             pass
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-_WAY_OUT = "see to the address, the network and the storage's own settings (AWS_ENDPOINT_URL), then run it again"
 
 
 @cache
@@ -226,6 +287,8 @@ def _filesystem(scheme: str) -> Any:
         ) from error
     if scheme == "s3":
         found.retries = 1
+    for name in ("gcsfs", "google.auth"):  # they log, with tracebacks, what they raise as well
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return found
 
 
@@ -246,15 +309,10 @@ def _errors(scheme: str) -> tuple[type[Exception], ...]:
     return (OSError, ValueError)
 
 
-def _why(error: Exception) -> str:
-    """Say in a line what a storage's package means, and what to do about it."""
-    text = masked(" ".join(str(error).split())) or type(error).__name__
-    if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
-        way_out = "see to the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID, a role) and the bucket's policy"
-        return f"no right to ({text}); {way_out}"
-    if isinstance(error, FileNotFoundError):
-        return f"there is no such bucket or object ({text}); see to the name"
-    return f"{text}; {_WAY_OUT}"
+def _is_refusal(error: Exception) -> bool:
+    """Whether a storage's package means that it has no credentials, or such as are not taken."""
+    told = getattr(error, "code", None) in {401, 403} or str(error).startswith("Forbidden")  # as gcsfs does
+    return told or "Credentials" in type(error).__name__
 
 
 def _file(name: str, facts: Mapping[str, Any]) -> RemoteFile:
