@@ -131,8 +131,8 @@ def _check_gone(run: RunFolder, before: Holder, here: Holder) -> None:
         return  # its machine has been started anew
     raise RunFolderError(
         f"{run.path}: a search on another machine was at work in this folder ({before.text}; last sign of life "
-        f"{silent:.0f} s ago); whether it has ended cannot be seen from here: once it has, rm {word(place(run.driver))} and "
-        "call again"
+        f"{silent:.0f} s ago); whether it has ended cannot be seen from here: once it has, "
+        f"rm {word(place(run.driver))} and call again"
     )
 
 
