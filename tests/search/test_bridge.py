@@ -45,12 +45,13 @@ def test_an_epoch_arrives_as_it_was_told(bridge: Bridge, session: SearchSession)
         pytest.param(Failure("MemoryError: 8 GiB"), "MemoryError: 8 GiB", id="memory"),
     ],
 )
+@pytest.mark.parametrize("raised", [True, False], ids=["its-worker-raises", "its-worker-goes-on"])
 def test_a_failed_trial_has_the_reason_that_its_worker_told(
-    bridge: Bridge, session: SearchSession, told: Failure, reason: str
+    bridge: Bridge, session: SearchSession, told: Failure, reason: str, raised: bool
 ) -> None:
     started(bridge, session, "a")
     bridge.on_message("a", failure_message(told))
-    bridge.on_end("a", failed=True)
+    bridge.on_end("a", failed=raised)
     assert (session.records[0].state, session.records[0].reason) == ("failed", reason)
     assert bridge.broken is None
 

@@ -395,15 +395,12 @@ def test_two_searches_at_once_on_one_new_cache_both_end_right(command: Command) 
     assert not list((command.folder / "new-cache").rglob("*.part"))
 
 
-@ON_RAY
-def test_a_search_in_which_all_fails_alike_ends_with_the_cause(
-    command: Command, within: Within, trained_here: None, tmp_path: Path, on_ray: bool
-) -> None:
+def test_a_search_in_which_all_fails_alike_ends_with_the_cause(command: Command, tmp_path: Path) -> None:
     lr = "training.optimizer={kind: sgd, lr: 1e15}"
     same = ["--set", "training.batch_size=8", "--set", "model={backbone: test_resnet, weights: none}"]
     alike = [*same, "--set", "augment=none", "--set", "training.schedule={kind: constant}", "--set", lr]
     line: tuple[str | Path, ...] = (*ONE_BY_ONE, "--out", tmp_path, "--name", "hopeless", "--trials", "30", *alike)
-    out = command(*line, code=1) if on_ray else within(*line, code=1)
+    out = command(*line, code=1)
     assert "five trials in a row failed alike: DivergedError" in out
     run = tmp_path / "hopeless"
     rows = leaderboard(run)

@@ -170,7 +170,7 @@ class Bridge:
 
         Args:
             key: of the job.
-            failed: whether it ended of itself, or was stopped; or not.
+            failed: whether its worker raised or was lost. Who ends quietly has failed too if it told of a failure.
             lost: what became of its worker, if that has left no word of it, neither to us nor in its log.
         """
         if self.broken or key not in self._jobs:
@@ -178,7 +178,7 @@ class Bridge:
         job = self._jobs.pop(key)
         self.on_start(key)
         told, left = self._failures.pop(key, None), self._last_words.pop(key)
-        failure = (told or left.failure() or lost) if failed else None
+        failure = told or ((left.failure() or lost) if failed else None)
         match failure:
             case Failure(reason, "store"):
                 self.broken = StoreError(f"trial {job.number} could not go on: {reason}; see to the disk, then go on")

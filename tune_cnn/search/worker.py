@@ -19,7 +19,7 @@ from ray import tune
 from tune_cnn import progress
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
-from tune_cnn.errors import SearchError
+from tune_cnn.errors import DivergedError, SearchError
 from tune_cnn.machine import collector_asleep
 from tune_cnn.models.hub import TRIAL_ENVIRONMENT
 from tune_cnn.progress import Patience
@@ -90,7 +90,8 @@ def run_job(
         _run_there(place, trial, config, metric=metric, cache=cache, handed=handed, patience=patience, work=work)
     except Exception as error:  # on its way up to Ray, which would tell of its cause
         tune.report({MESSAGE: failure_message(failure_of(error))})
-        raise
+        if not isinstance(error, DivergedError):  # it leaves a process as it was: Ray would start another for nothing
+            raise
 
 
 def _run_there(
