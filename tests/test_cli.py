@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,10 @@ def test_what_the_audit_finds_is_shown_and_listed(tmp_path: Path, shapes: Path, 
     found = (row["split"], row["path"], row["other_split"], row["other_path"], row["distance"], row["label"])
     assert found == ("test", "test/ring/again.jpg", "train", f"train/ring/{leaked.name}", "0", "ring")
     assert "findings; --csv FILE lists them" in tune_cnn("check", tmp_path / "space.yaml").out
+
+
+def test_the_version_is_shown(tune_cnn: Any) -> None:
+    assert tune_cnn("--version").out == f"tune-cnn {metadata.version('tune-cnn')}\n"
 
 
 def test_the_schema_is_json(tune_cnn: Any) -> None:

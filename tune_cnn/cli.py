@@ -49,7 +49,7 @@ _debug = False
 
 
 @app.callback()
-def _options(debug: options.Debug = False) -> None:
+def _options(debug: options.Debug = False, version: options.Version = False) -> None:  # noqa: ARG001 - shown at once
     global _debug  # noqa: PLW0603 - the one setting that main() needs after typer is through
     _debug = debug
 

@@ -1,5 +1,6 @@
 """The options and arguments of the commands, with their help."""
 
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -54,7 +55,18 @@ Sets = Annotated[
         "--set", metavar="NAME=VALUE", help="Replace a value of the space, e.g. training.epochs=5. Repeatable."
     ),
 ]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"tune-cnn {metadata.version('tune-cnn')}")
+        raise typer.Exit
+
+
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", is_eager=True)]
+Version = Annotated[
+    bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+]
 
 RunName = Annotated[
     str | None, typer.Option(metavar="NAME", help="The run folder's name; the space's name by default.")

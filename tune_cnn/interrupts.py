@@ -15,13 +15,10 @@ from contextlib import contextmanager
 
 from tune_cnn.masking import masked
 
-INTERRUPTED = "interrupted; "
 _SECONDS_IN_ORDER = 8.0
 """Of the ten that a command may take to end."""
 _SECONDS_OF_ONE = 1.0
 """Some starters hand on a Ctrl-C that the terminal has given to all: what follows so soon is the same one again."""
-
-
 INTERRUPTED = "interrupted; "
 """What a farewell begins with."""
 
