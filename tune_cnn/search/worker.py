@@ -137,15 +137,14 @@ def _run_there(
 
 
 def _check_machine(standard: Standard) -> None:
-    """Make sure that this machine is such as the driver's, and tell if it is not.
+    """Make sure that this machine is such as the driver's, and tell if it is not, or if that cannot be found out.
 
     Raises:
-        SearchError: it is not; the job is to run elsewhere.
+        SearchError: the job is to run elsewhere, or later.
     """
-    machine = ray.get_runtime_context().get_node_id()
-    if why := standard.misfit(machine):
-        tune.report({MESSAGE: failure_message(Failure(why, "machine", machine))})
-        raise SearchError(why)
+    if failure := standard.misfit(ray.get_runtime_context().get_node_id()):
+        tune.report({MESSAGE: failure_message(failure)})
+        raise SearchError(failure.reason)
 
 
 def _end_if_replaced(tenure: Tenure) -> None:
