@@ -36,21 +36,25 @@ def take_over(remote: Remote, *, number: int) -> None:
 def test_of_two_that_fetch_a_run_at_once_the_slower_leaves_the_folder_alone(
     remote: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    second_has_looked, first_is_at_work, files = Event(), Event(), Remote.files
+    first_fetches, second_has_looked, first_is_at_work, files = Event(), Event(), Event(), Remote.files
 
     def listed(self: Remote, under: str = "") -> object:
         found = files(self, under)
         if under:  # whose it is
             if current_thread() is second:
                 second_has_looked.set()
-        else:  # to fetch it
-            (second_has_looked if current_thread() is first else first_is_at_work).wait(60)
+        elif current_thread() is first:  # to fetch it
+            first_fetches.set()
+            second_has_looked.wait(60)
+        else:
+            first_is_at_work.wait(60)
         return found
 
     monkeypatch.setattr(Remote, "files", listed)
     folders: list[Path] = []
     first, second = (Thread(target=lambda: folders.append(brought(remote.url, lambda _: None))) for _ in range(2))
     first.start()
+    first_fetches.wait(60)
     second.start()
     first.join(60)
     run = RunFolder(folders[0])
