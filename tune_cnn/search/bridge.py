@@ -142,7 +142,7 @@ class Bridge:
             job = self._next() if len(self._jobs) < self._slots_now() else None
         if job is not None:
             self._jobs[key], self._out_since[key] = job, self._clock()
-            self._last_words[key] = LastWords(TrialFolder(job.folder).log)
+            self._last_words[key] = LastWords(TrialFolder(job.folder).log, job.note)
         return job
 
     def on_start(self, key: str) -> None:

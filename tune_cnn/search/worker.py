@@ -142,7 +142,12 @@ def _check_machine(standard: Standard) -> None:
     Raises:
         SearchError: the job is to run elsewhere, or later.
     """
-    if failure := standard.misfit(ray.get_runtime_context().get_node_id()):
+    machine = ray.get_runtime_context().get_node_id()
+    try:
+        failure = standard.misfit(machine)
+    except OSError as error:
+        failure = Failure(f"{platform.node()}: {error}", "machine", machine)
+    if failure is not None:
         tune.report({MESSAGE: failure_message(failure)})
         raise SearchError(failure.reason)
 
