@@ -11,7 +11,7 @@ import pytest
 from tune_cnn.errors import RunFolderError, StorageError
 from tune_cnn.results.records import RunFolder
 from tune_cnn.search.driver_lock import driver_lock
-from tune_cnn.search.kept import brought
+from tune_cnn.search.kept import brought, working_folder
 from tune_cnn.storage.claim import DRIVERS, Claim, HeldRemote, Hold, mark, read_claim
 from tune_cnn.storage.mirror import Mirror
 from tune_cnn.storage.remote import Remote
@@ -90,9 +90,13 @@ def test_a_kill_while_a_run_is_fetched_leaves_nothing_that_is_taken_for_outdated
         patched.setattr("tune_cnn.search.kept.mark", killed)
         with pytest.raises(KeyboardInterrupt):
             brought(remote.url, lambda _: None)
+    for name in (".made.abcd1234.part", ".made.other.abcd1234.part"):  # a kill leaves its own; another run's is at it
+        (working_folder(remote.url).parent / name).mkdir()
     said: list[str] = []
-    assert RunFolder(brought(remote.url, said.append)).study.read_bytes() == b"as fetched"
+    run = RunFolder(brought(remote.url, said.append))
+    assert run.study.read_bytes() == b"as fetched"
     assert not any("put aside" in text for text in said)
+    assert {path.name for path in run.path.parent.iterdir() if path.is_dir()} == {"made", ".made.other.abcd1234.part"}
 
 
 @dataclass

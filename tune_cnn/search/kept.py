@@ -1,10 +1,12 @@
 """A run that is kept in a storage: worked on in a folder of this machine, from where all of it goes there."""
 
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 from filelock import FileLock
@@ -89,6 +91,8 @@ def _fetch(remote: Remote, claim: Claim | None, folder: Path, say: Say) -> None:
     """Fetch a run; what lies in its place is put aside, unless a driver is at work in it."""
     if claim is not None:
         check_free(remote, claim)
+    for part in folder.parent.glob(f".{escape(folder.name)}.{'?' * 8}.part"):  # of one that was killed at it
+        shutil.rmtree(part, ignore_errors=True)
     if folder.exists():
         with driver_lock(RunFolder(folder)):
             aside = _free_name(folder)
