@@ -51,11 +51,21 @@ def every_point(asked: argparse.Namespace, ground: Ground, folder: Path) -> tupl
     """Strike at every write, sync, rename and commit."""
     search = points.Points(ground, folder)
     struck = search.all()
+    if asked.one_kind:
+        struck = _one_of_each(struck, random.Random(asked.seed))
     chosen = (
         struck if asked.points is None else random.Random(asked.seed).sample(struck, min(asked.points, len(struck)))
     )
     faults = _each(asked.jobs, search.strike, chosen)
     return f"{len(chosen)} faults, of {len(struck)}, on all ways to the {len(search.names)} points", faults
+
+
+def _one_of_each(struck: Sequence[points.Struck], chance: random.Random) -> list[points.Struck]:
+    """Choose one of the things that can happen at each point."""
+    by_point: dict[int, list[points.Struck]] = {}
+    for one in struck:
+        by_point.setdefault(one.at, []).append(one)
+    return [chance.choice(ones) for ones in by_point.values()]
 
 
 def damaged_files(asked: argparse.Namespace, ground: Ground, folder: Path) -> tuple[str, Sequence[str]]:
@@ -122,6 +132,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=32, help="workers of real Ray to kill")
     parser.add_argument("--nodes", type=int, default=11, help="nodes of real Ray to lose")
     parser.add_argument("--points", type=int, help="so many of the faults at write points; all by default")
+    parser.add_argument("--one-kind", action="store_true", help="at each write point one fault, drawn at random")
     parser.add_argument("--flips", type=int, default=4, help="bits turned over per file")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
     asked = parser.parse_args()

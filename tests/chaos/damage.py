@@ -125,7 +125,7 @@ class Damaged:
         )
         one = start(order)
         if interrupted:
-            while one.process.is_alive() and not self.run.trial(4).last.exists():
+            while one.exit_code is None and not self.run.trial(4).last.exists():
                 time.sleep(0.005)
             one.process.kill()
         if one.ended() not in (0, -9):

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -32,6 +33,9 @@ FORKS.set_forkserver_preload(
 )
 HANGS_SECONDS = 120.0
 _BEGUN = "begun\n"
+_ONE_ASKS = threading.Lock()
+"""Whoever starts a process asks all others for their exit codes, and each can be read once: of two threads that ask for
+the same at a time, one would be told 255."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +68,24 @@ class Run:
         Raises:
             TimeoutError: it hangs; it has been killed.
         """
-        self.process.join(seconds)
-        if self.process.exitcode is None:
-            self.process.kill()
-            self.process.join()
-            raise TimeoutError(f"hangs: {' '.join(self.order.arguments)}")
-        return self.process.exitcode
+        deadline = time.monotonic() + seconds
+        while (code := self.exit_code) is None:
+            if time.monotonic() > deadline:
+                self.process.kill()
+                self.ended(HANGS_SECONDS)
+                raise TimeoutError(f"hangs: {' '.join(self.order.arguments)}")
+            time.sleep(0.005)
+        return code
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code, minus the signal if one killed it; None while it runs."""
+        with _ONE_ASKS:
+            return self.process.exitcode
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal; a process that has ended gets none."""
-        if self.process.pid is not None and self.process.exitcode is None:
+        if self.process.pid is not None and self.exit_code is None:
             os.kill(self.process.pid, number)
 
     @property
@@ -85,11 +97,12 @@ def start(order: Order) -> Run:
     """Start a process; gives it once the command line is about to begin."""
     order.out.unlink(missing_ok=True)
     process = FORKS.Process(target=obey, args=(order,))
-    process.start()
-    deadline = time.monotonic() + HANGS_SECONDS
-    while process.is_alive() and not order.out.exists() and time.monotonic() < deadline:
+    with _ONE_ASKS:
+        process.start()
+    running, deadline = Run(order, process), time.monotonic() + HANGS_SECONDS
+    while running.exit_code is None and not order.out.exists() and time.monotonic() < deadline:
         time.sleep(0.002)
-    return Run(order, process)
+    return running
 
 
 def run(order: Order, seconds: float = HANGS_SECONDS) -> tuple[int, str]:
