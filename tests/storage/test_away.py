@@ -123,6 +123,20 @@ def test_a_trial_that_comes_back_to_the_drivers_machine_stays_as_it_is_there(lif
     assert epoch_there(life.there) == 40
 
 
+def test_a_driver_that_is_killed_after_a_trial_came_back_does_not_fetch_the_old_one(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with killed(monkeypatch), life.driver() as kept:
+        keep_epoch(life.trial, 7)
+        kept.on_away(life.trial.path, "epochs: 6\n")  # by a machine that had not got on as far
+        life.there.write("trial.log", b"epoch 6")
+        life.train(8, away=False)
+        until(lambda: epoch_there(life.there) == 8)
+        keep_epoch(life.trial, 11)  # not sent: too soon after the last
+    with life.driver():
+        assert epoch_here(life.trial) == 11
+
+
 def test_a_trial_is_taken_back_though_the_storage_is_lost_just_then(
     life: Life, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,14 +168,15 @@ def test_a_worker_at_home_that_is_lost_before_a_word_leaves_no_doubt(life: Life)
         check_whole(life.trial, {30})
 
 
-def test_a_trial_of_which_nothing_arrived_belongs_to_this_machine(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_of_which_nothing_had_arrived_belongs_to_this_machine(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with life.driver() as kept:
-        kept.on_away(life.trial.path, "epochs: 1\n")
-    with life.driver():
+        kept.on_away(life.trial.path, "epochs: 5\n")
+    with killed(monkeypatch), life.driver():
         life.train(10, away=False)
         until(lambda: epoch_there(life.there) == 10)
-        with killed(monkeypatch):
-            keep_epoch(life.trial, 11)  # not sent: too soon after the last
+        keep_epoch(life.trial, 11)  # not sent: too soon after the last
     with life.driver():
         assert epoch_here(life.trial) == 11
 
