@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,25 @@ def test_links_in_a_circle_pipes_and_devices_are_named(tmp_path: Path) -> None:
         f"{theirs.space}: a link that leads round in a circle; put the file itself in its place",
         f"{theirs.trial(0).log}: a pipe or a device, which no search makes; delete it",
     ]
+
+
+def test_what_comes_and_goes_while_one_looks_is_no_pipe(tmp_path: Path) -> None:
+    part, over = tmp_path / "run" / ".leaderboard.csv.part", threading.Event()
+    part.parent.mkdir()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            part.touch()
+            part.unlink()
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        for _ in range(2000):
+            refuse_links_out(part.parent)
+    finally:
+        over.set()
+        other.join()
 
 
 def test_links_within_a_run_are_its_own(theirs: RunFolder, tmp_path: Path) -> None:

@@ -113,3 +113,18 @@ def test_a_strangers_confusion_of_other_classes_makes_no_model(
     bring_up_to_date(folder)
     assert json.loads((folder.best / "model.json").read_text())["epoch"] == 1
     assert "stays at an earlier epoch" in caplog.text
+
+
+def test_a_stranger_names_no_file_outside_the_checkpoint(
+    folder: TrialFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = folder.last / "state.json"
+    body = read_state(state)
+    inside = folder.last / body["best"]["tensors"]
+    outside = inside.rename(tmp_path / inside.name)
+    for name in (str(outside), f"../{outside.name}", "", ".", "/etc/hostname"):
+        caplog.clear()
+        state.write_text(state_text({"best": {**body["best"], "tensors": name}}))
+        bring_up_to_date(folder)
+        assert json.loads((folder.best / "model.json").read_text())["epoch"] == 1
+        assert "stays at an earlier epoch" in caplog.text

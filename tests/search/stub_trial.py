@@ -4,6 +4,7 @@ It behaves as `run_trial` does: goes on where its folder holds a state, keeps ea
 happen on whichever worker of whichever machine it runs on; each leaves a file, so that it happens so many times only.
 """
 
+import errno
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ from tune_cnn.results.effective import write_effective
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder
 
 ALWAYS = 1000
+FaultKind = Literal["killed", "hangs", "crashes", "diverges", "out of memory", "gets nowhere", "full disk"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Fault:
 
     trial: int
     epoch: int
-    kind: Literal["killed", "hangs", "crashes", "diverges", "out of memory", "gets nowhere"]
+    kind: FaultKind
     times: int = ALWAYS
 
 
@@ -77,21 +79,27 @@ class StubTrial:
             if (int(folder.path.name), epoch) != (fault.trial, fault.epoch) or before >= fault.times:
                 continue
             mark.write_text("x" * (before + 1))
-            match fault.kind:
-                case "killed":
-                    os.kill(os.getpid(), signal.SIGKILL)
-                case "crashes":
-                    os.abort()
-                case "hangs":
-                    time.sleep(1000)
-                case "diverges":
-                    raise DivergedError(f"epoch {epoch}: the training loss is nan")
-                case "out of memory":
-                    raise MemoryError("cannot allocate 8 GiB")
-                case "gets nowhere":
-                    while True:
-                        time.sleep(0.05)
-                        progress.sign()
+            _befall(fault.kind, epoch)
+
+
+def _befall(kind: FaultKind, epoch: int) -> None:
+    match kind:
+        case "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "crashes":
+            os.abort()
+        case "hangs":
+            time.sleep(1000)
+        case "diverges":
+            raise DivergedError(f"epoch {epoch}: the training loss is nan")
+        case "out of memory":
+            raise MemoryError("cannot allocate 8 GiB")
+        case "full disk":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        case "gets nowhere":
+            while True:
+                time.sleep(0.05)
+                progress.sign()
 
 
 def score_of(lr: float, epoch: int) -> float:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.search.on_cluster import Machines, Watched, begun, leaderboard, run_search, undisturbed
 from tests.search.stub_trial import Fault, StubTrial
+from tune_cnn.errors import StoreError
 from tune_cnn.results.records import RunFolder
 from tune_cnn.storage.place import Share
 
@@ -106,6 +107,16 @@ def test_why_a_trials_folder_cannot_be_made_is_told(machines: Machines, tmp_path
     finally:
         machines.lose(0)
     assert session.records[0].reason.startswith("NotADirectoryError: ")
+
+
+def test_what_ends_the_search_does_not_wait_for_who_still_runs(machines: Machines, tmp_path: Path) -> None:
+    work = StubTrial((Fault(0, 2, "full disk"), Fault(1, 1, "gets nowhere")))
+    machines.add(cpus=2)
+    try:
+        with pytest.raises(StoreError, match="No space left on device"):
+            run_search(machines.address, tmp_path, work)
+    finally:
+        machines.lose(0)
 
 
 def test_a_crash_is_told_as_one_and_its_stack_is_in_the_log(struck: Watched) -> None:

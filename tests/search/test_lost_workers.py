@@ -52,3 +52,26 @@ def test_a_kill_of_the_kernel_explains_one_loss() -> None:
     lost = LostWorkers(HERE, kills.__next__)
     told = [lost.failure(UNKNOWN).reason for _ in range(2)]
     assert told == ["memory ran out on its machine", "killed, or out of memory"]
+
+
+NO_PACKAGE = """\
+ray::ImplicitFunc.train() (pid=7, ip=192.0.2.3, actor_id=ab, repr=train)
+RuntimeError: The actor with name ImplicitFunc failed to import on the worker. This may be because needed library \
+dependencies are not installed in the worker environment:
+ModuleNotFoundError: No module named 'tune_cnn'
+"""
+OLDER = """\
+ray::ImplicitFunc.train() (pid=7, ip=192.0.2.3, actor_id=ab, repr=train)
+TypeError: run_job() got an unexpected keyword argument 'standard'
+"""
+
+
+@pytest.mark.parametrize("told", [NO_PACKAGE, OLDER], ids=["no-package", "an-older-one"])
+@pytest.mark.parametrize(
+    ("machine", "blame"),
+    [pytest.param("65b2", "machine", id="known"), pytest.param("", "worker", id="one-of-several-at-an-address")],
+)
+def test_a_machine_of_another_version_is_blamed_and_not_its_memory(told: str, machine: str, blame: str) -> None:
+    found = LostWorkers(HERE, lambda: 0, machine_at={ELSEWHERE: machine}.__getitem__).failure(told)
+    assert (found.blame, found.machine) == (blame, machine)
+    assert found.reason.startswith(f"{ELSEWHERE}: has no tune-cnn, or another")

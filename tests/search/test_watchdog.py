@@ -129,6 +129,16 @@ def test_a_process_that_ends_in_native_code_leaves_the_reason_and_its_stack(
     assert ("in in_native_code" in log.read_text()) == (failure is not None)
 
 
+def test_what_an_earlier_worker_left_on_another_machine_is_not_this_ones(tmp_path: Path) -> None:
+    words = LastWords(tmp_path / "log", "lost its worker (killed), goes on from epoch 3")
+    left = "ERROR no progress for 60 s; where each thread stands:\n"
+    (tmp_path / "log").write_text(f"{left}2026 WARNING lost its worker (killed), goes on from epoch 3, on b\n")
+    assert words.failure() is None
+    with (tmp_path / "log").open("a") as log:
+        log.write(left)
+    assert words.failure() == Failure("no progress for 60 s", "hang")
+
+
 AFTER_A_TRIAL = """\
 import ctypes, faulthandler, sys
 from pathlib import Path

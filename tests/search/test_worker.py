@@ -26,7 +26,7 @@ def test_a_trial_that_fails_before_its_first_epoch_tells_where_its_traceback_lie
         raise ValueError("no such layer")
 
     told: list[dict[str, str]] = []
-    monkeypatch.setattr(worker.tune, "report", told.append)  # there is no Ray to report to
+    monkeypatch.setattr("tune_cnn.search.worker.tune.report", told.append)  # there is no Ray to report to
     for name, value in TRIAL_ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     share = Share(f"memory://bucket-{uuid4().hex}/runs/made", tmp_path / "run", home)

@@ -30,7 +30,8 @@ class Life:
     def __init__(self, folder: Path, config: TrialConfig) -> None:
         self.run, self.url = RunFolder(folder / "run"), f"memory://bucket-{uuid4().hex}/runs/made"
         self.trial, self.there = self.run.trial(7), Remote(f"{self.url}/trials/0007")
-        self._config, self._machines, self._kept = config, folder / "machines", None
+        self._config, self._machines = config, folder / "machines"
+        self._kept: Kept | None = None
         self.run.path.mkdir(parents=True)
         self.run.study.write_bytes(b"")
 
@@ -59,8 +60,9 @@ class Life:
             self._kept.on_away(self.trial.path, effective)
 
     def end(self, epoch: int) -> None:
-        assert self._kept is not None
-        until(lambda: self._kept.bring_home(self.trial.path, with_weights=True, epoch=epoch))
+        kept = self._kept
+        assert kept is not None
+        until(lambda: kept.bring_home(self.trial.path, with_weights=True, epoch=epoch))
 
 
 def keep_epoch(folder: TrialFolder, epoch: int) -> None:

@@ -63,9 +63,11 @@ def read_sound(file: Path) -> bytes:
     """Read a file that `tensors_name` has named.
 
     Raises:
-        DamagedModelError: its content is not the one it was named for.
+        DamagedModelError: its content is not the one it was named for, or it is no file of tensors at all.
         FileNotFoundError: it is gone.
     """
+    if file.suffix != ".safetensors" or file.is_dir():
+        raise DamagedModelError(f"{file.name} is no file of tensors")
     data = file.read_bytes()
     if tensors_name(0, data).partition("-")[2] != file.name.partition("-")[2]:
         raise DamagedModelError(f"the content of {file.name} is not what it was named for")
@@ -154,7 +156,8 @@ def _brought_up(there: Path, place: Path, best: BestEpoch) -> tuple[Tensors, dic
     if (card["epoch"], card["score"]) == (best.epoch, best.score):
         return None
     tensors = _whole(there)
-    for name, tensor in load(read_sound(place / best.tensors)).items():
+    own = place / Path(best.tensors).name  # a foreign file cannot name one outside its folder
+    for name, tensor in load(read_sound(own)).items():
         if name.startswith(MOVING):
             tensors[name.removeprefix(MOVING)] = tensor
     counts = np.array(best.val_confusion, np.int64)

@@ -4,6 +4,7 @@ Links that tune-cnn makes stay within the folder. Pipes and devices it makes non
 """
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,13 +24,17 @@ def refuse_links_out(run: Path) -> None:
 
 def _fault(path: Path, whole: str) -> str:
     """Say what is wrong with something in a run folder; empty if nothing is."""
-    if path.is_symlink():
+    try:
+        kind = path.lstat().st_mode
+    except FileNotFoundError:  # another driver is at work, or was just killed: its parts come and go
+        return ""
+    if stat.S_ISLNK(kind):
         there = os.path.realpath(path)
         if Path(there).is_symlink():
             return "a link that leads round in a circle; put the file itself in its place"
         if not Path(there).is_relative_to(whole):
             return f"a link that leads out of the run folder, to {there}; put the file itself in its place"
-    elif not path.is_file() and not path.is_dir():
+    elif not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
         return "a pipe or a device, which no search makes; delete it"
     return ""
 

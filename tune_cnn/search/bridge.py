@@ -161,7 +161,7 @@ class Bridge:
         if job is not None:
             self._jobs[key], self._out_since[key] = job, self._clock()
             self._unheard.add(key)
-            self._last_words[key] = LastWords(TrialFolder(job.folder).log)
+            self._last_words[key] = LastWords(TrialFolder(job.folder).log, job.note)
         return job
 
     def on_start(self, key: str) -> None:

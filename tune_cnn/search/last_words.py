@@ -14,13 +14,20 @@ _STUCK = re.compile(rb"^Timeout \(\d+:\d\d:\d\d(?:\.\d+)?\)!$", re.MULTILINE)
 class LastWords:
     """The part of a trial's log that one worker writes."""
 
-    def __init__(self, log: Path) -> None:
-        """Take in that a worker is about to begin; the log may not be there, or be seen from another machine alone."""
-        self._log, self._begin = log, _size(log)
+    def __init__(self, log: Path, note: str = "") -> None:
+        """Take in that a worker is about to begin.
+
+        Args:
+            log: may not be there yet, or may be brought from another machine with what an earlier worker wrote.
+            note: what the worker writes first; empty if it writes none.
+        """
+        self._log, self._begin, self._note = log, _size(log), note.encode()
 
     def failure(self) -> Failure | None:
         """Say what became of the worker; None where it left no word of it."""
         text = _end(self._log, self._begin)
+        if self._note:
+            text = text.rpartition(self._note)[2]
         if crashed := _CRASHED.search(text):
             return Failure(f"crashed: {crashed[1].decode(errors='replace')}; stack in trial.log", "worker")
         if silent := _SILENT.search(text):

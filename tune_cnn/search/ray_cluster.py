@@ -156,6 +156,12 @@ def this_address() -> str:
     return str(ray.util.get_node_ip_address())
 
 
+def machine_at(address: str) -> str:
+    """Give Ray's id of the machine at an address; empty if there is none, or several share it."""
+    found = [str(node["NodeID"]) for node in ray.nodes() if node["Alive"] and node["NodeManagerAddress"] == address]
+    return found[0] if len(found) == 1 else ""
+
+
 def on_other_machines(
     task: Callable[..., dict[str, Any]], argument: Mapping[str, Any], *, seconds: float
 ) -> dict[str, dict[str, Any] | str]:

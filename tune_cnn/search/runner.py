@@ -23,7 +23,7 @@ from tune_cnn.progress import Patience
 from tune_cnn.search.bridge import Bridge, Elsewhere, Session
 from tune_cnn.search.lost_workers import LostWorkers
 from tune_cnn.search.preflight import Standard
-from tune_cnn.search.ray_cluster import live_slots, this_address
+from tune_cnn.search.ray_cluster import live_slots, machine_at, this_address
 from tune_cnn.search.slots import Slots
 from tune_cnn.search.worker import MESSAGE, Handed, Work, run_job, train
 from tune_cnn.sections.search import Metric
@@ -86,7 +86,7 @@ def run_jobs(
     tune.register_trainable(name, trainable)
     shunned: set[str] = set()
     bridge = Bridge(session, live_slots(offered, shunned), elsewhere, shunned=shunned)
-    lost = LostWorkers(this_address())
+    lost = LostWorkers(this_address(), machine_at=machine_at)
     judge = _Judge(bridge, lost)
     tuner = tune.Tuner(
         name,
@@ -201,6 +201,10 @@ class _Ends(_StaysInDriver, Callback):  # type: ignore[misc]
 
     def __init__(self, bridge: Bridge, lost: LostWorkers) -> None:
         self._bridge, self._lost = bridge, lost
+
+    def on_step_end(self, **_context: Any) -> None:
+        if self._bridge.broken is not None:  # else Ray waits for all that runs or waits for a machine, and says nothing
+            raise tune.TuneError("the search has ended")
 
     def on_trial_start(self, *, trial: Any, **_context: Any) -> None:
         self._bridge.on_start(trial.trial_id)

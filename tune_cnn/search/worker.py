@@ -144,7 +144,11 @@ def _check_machine(standard: Standard) -> None:
         SearchError: it is not; the job is to run elsewhere.
     """
     machine = ray.get_runtime_context().get_node_id()
-    if why := standard.misfit(machine):
+    try:
+        why = standard.misfit(machine)
+    except OSError as error:
+        why = f"{platform.node()}: {error}"
+    if why:
         tune.report({MESSAGE: failure_message(Failure(why, "machine", machine))})
         raise SearchError(why)
 
