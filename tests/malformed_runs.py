@@ -11,6 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from tune_cnn.results.best_model import card_text, read_own
+
 Damage = Callable[[Path], object]
 """Done to a file, which is there."""
 Words = tuple[str, ...]
@@ -54,6 +56,26 @@ def _half(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
+def _card(**changed: Any) -> Damage:
+    """Another card, of which a stranger has made the digest right."""
+
+    def damage(file: Path) -> None:
+        body = read_own(file) | changed
+        file.write_text(card_text({name: value for name, value in body.items() if value is not ...}))
+
+    return damage
+
+
+def _config(old: str, new: str) -> Damage:
+    """Another config of a model, of which a stranger has made the digest right."""
+
+    def damage(file: Path) -> None:
+        _text(old, new)(file)
+        _card(config_sha256=sha256(file.read_bytes()).hexdigest())(file.with_name("model.json"))
+
+    return damage
+
+
 def _body(**changed: Any) -> Damage:
     """Put other values into a JSON file; `...` takes one out."""
 
@@ -88,7 +110,7 @@ def _weights(data: bytes) -> Damage:
 
     def damage(file: Path) -> None:
         file.write_bytes(data)
-        _body(sha256=sha256(data).hexdigest())(file.with_name("model.json"))
+        _card(sha256=sha256(data).hexdigest())(file.with_name("model.json"))
 
     return damage
 
@@ -204,32 +226,33 @@ MALFORMED_RUNS = (
         "card",
         *(EVALUATE, PREDICT),
         missing=(Path.unlink, "model.json: no such file; give a model folder"),
-        of_a_later_version=(_body(format=2), "tune-cnn: format: "),
-        without_classes=(_body(classes=...), "tune-cnn: classes: Field required"),
-        with_no_class=(_body(classes=[]), "tune-cnn: classes: "),
-        with_one_class=(_body(classes=["cat"]), _NO_NETWORK + "head.1.weight is (2, 2), not (1, 2); head.1.bias"),
-        with_numbers_for_classes=(_body(classes=[1, 2]), "tune-cnn: classes.0: "),
-        with_two_means=(_body(mean=[0.5, 0.5]), "tune-cnn: mean: "),
-        with_no_number_for_a_mean=(_body(mean=[float("nan"), 0.5, 0.5]), "tune-cnn: mean.0: "),
-        with_no_deviation=(_body(std=[0.0, 0.0, 0.0]), "tune-cnn: std.0: "),
-        with_a_deviation_below_none=(_body(std=[-1.0, 1.0, 1.0]), "tune-cnn: std.0: "),
-        of_an_unknown_task=(_body(task="regression"), "tune-cnn: task: "),
-        of_another_task=(_body(task="segmentation"), "model.decoder None does not fit the task segmentation"),
+        changed=(_text('"score": 0.', '"score": 1.'), "model.json: damaged, or changed by hand"),
+        of_a_later_version=(_card(format=2), "tune-cnn: format: "),
+        without_classes=(_card(classes=...), "tune-cnn: classes: Field required"),
+        with_no_class=(_card(classes=[]), "tune-cnn: classes: "),
+        with_one_class=(_card(classes=["cat"]), _NO_NETWORK + "head.1.weight is (2, 2), not (1, 2); head.1.bias"),
+        with_numbers_for_classes=(_card(classes=[1, 2]), "tune-cnn: classes.0: "),
+        with_two_means=(_card(mean=[0.5, 0.5]), "tune-cnn: mean: "),
+        with_no_number_for_a_mean=(_card(mean=[float("nan"), 0.5, 0.5]), "tune-cnn: mean.0: "),
+        with_no_deviation=(_card(std=[0.0, 0.0, 0.0]), "tune-cnn: std.0: "),
+        with_a_deviation_below_none=(_card(std=[-1.0, 1.0, 1.0]), "tune-cnn: std.0: "),
+        of_an_unknown_task=(_card(task="regression"), "tune-cnn: task: "),
+        of_another_task=(_card(task="segmentation"), "model.decoder None does not fit the task segmentation"),
         of_an_unknown_backbone=(
-            _body(model={"backbone": "resnet5", "weights": "none"}),
+            _card(model={"backbone": "resnet5", "weights": "none"}),
             "model.json: unknown backbone 'resnet5'",
         ),
         of_another_network=(
-            _body(model={"backbone": "resnet18", "weights": "none"}),
+            _card(model={"backbone": "resnet18", "weights": "none"}),
             _NO_NETWORK + "backbone.conv1.weight is missing; ",
         ),
-        of_a_network_beyond_memory=(_body(model=_CUSTOM), "model.json: the network that it describes cannot be built"),
-        with_images_of_no_size=(_body(image={"px": 0}), "tune-cnn: image.px: "),
-        with_images_beyond_memory=(_body(image={"px": 10**9}), "tune-cnn: image.px: "),
-        with_a_path_for_a_digest=(_body(sha256="../../x"), "model.safetensors: damaged, its SHA-256"),
-        with_an_unknown_name=(_body(more=1), "tune-cnn: more: "),
-        with_an_unknown_metric=(_body(metric="x"), "tune-cnn: metric: "),
-        without_a_score=(_body(score=None), "tune-cnn: score: "),
+        of_a_network_beyond_memory=(_card(model=_CUSTOM), "model.json: the network that it describes cannot be built"),
+        with_images_of_no_size=(_card(image={"px": 0}), "tune-cnn: image.px: "),
+        with_images_beyond_memory=(_card(image={"px": 10**9}), "tune-cnn: image.px: "),
+        with_a_path_for_a_digest=(_card(sha256="../../x"), "model.safetensors: damaged, its SHA-256"),
+        with_an_unknown_name=(_card(more=1), "tune-cnn: more: "),
+        with_an_unknown_metric=(_card(metric="x"), "tune-cnn: metric: "),
+        without_a_score=(_card(score=None), "tune-cnn: score: "),
     ),
     *_cases(
         "best/model.safetensors",
@@ -246,9 +269,14 @@ MALFORMED_RUNS = (
         "best/config.yaml",
         "model-config",
         EVALUATE,
-        missing=(Path.unlink, "config.yaml: cannot be read: No such file"),
-        of_a_space=(_text("lr: ", "lr: {range: [1, 2]} # "), "config.yaml:"),
-        of_images_that_are_gone=(_text("root: ", "root: /nowhere # "), "/nowhere"),
-        of_images_that_are_a_device=(_text("root: ", "root: /dev/zero # "), "/dev/zero"),
+        missing=(Path.unlink, "config.yaml: no such file"),
+        cut=(_half, "config.yaml: damaged"),
+        changed=(
+            _text("batch_size: 4", "batch_size: 5"),
+            "config.yaml: damaged, its SHA-256 is not the one that model",
+        ),
+        of_a_space=(_config("lr: ", "lr: {range: [1, 2]} # "), "config.yaml:"),
+        of_images_that_are_gone=(_config("root: ", "root: /nowhere # "), "/nowhere"),
+        of_images_that_are_a_device=(_config("root: ", "root: /dev/zero # "), "/dev/zero"),
     ),
 )

@@ -400,7 +400,9 @@ def test_a_saved_model_answers_as_the_trained_one(shapes: Path, cache: Cache, tm
     [
         pytest.param(lambda best: (best / "model.json").unlink(), "no such file; give a model folder", id="no-card"),
         pytest.param(lambda best: (best / "model.json").write_text("{"), "not a model description", id="torn-card"),
-        pytest.param(lambda best: (best / "model.json").write_text("{}"), "not a model description", id="empty-card"),
+        pytest.param(
+            lambda best: (best / "model.json").write_text("{}"), "damaged, or changed by hand", id="empty-card"
+        ),
         pytest.param(lambda best: (best / "model.safetensors").unlink(), "no such file", id="no-weights"),
         pytest.param(lambda best: flip_a_byte(best / "model.safetensors"), "damaged", id="flipped-byte"),
     ],

@@ -17,7 +17,7 @@ from tune_cnn.data.masks import Mask
 from tune_cnn.data.resident import open_resident
 from tune_cnn.errors import DataError
 from tune_cnn.models.network import Network
-from tune_cnn.models.saved import ModelCard, load_model, read_whole
+from tune_cnn.models.saved import ModelCard, load_model, load_model_config, read_whole
 from tune_cnn.models.weights import resolve_weights
 from tune_cnn.models.zero_shot import open_zero_shot, probabilities
 from tune_cnn.results.scores import Counts
@@ -25,7 +25,6 @@ from tune_cnn.sections.image import ImageConfig
 from tune_cnn.training.batches import Batches, best_device
 from tune_cnn.training.loop import evaluate
 from tune_cnn.training.objective import objective_for
-from tune_cnn.yaml_files import load_model as load_config
 
 
 @dataclass(frozen=True)
@@ -94,10 +93,12 @@ def load_trained(folder: Path) -> tuple[Network, ModelCard, TrialConfig]:
     Raises:
         RunFolderError: the folder is not one that `save_model` wrote, or it is damaged.
     """
-    (model, card), config = read_whole(
-        folder, lambda whole: (load_model(whole), load_config(whole / "config.yaml", TrialConfig))
-    )
-    return model, card, config
+    return read_whole(folder, _load_trained)
+
+
+def _load_trained(whole: Path) -> tuple[Network, ModelCard, TrialConfig]:
+    model, card = load_model(whole)
+    return model, card, load_model_config(whole, card)
 
 
 def open_scored_data(config: TrialConfig, card: ModelCard, *, data_root: str | Path | None, cache: Cache) -> ImageData:

@@ -102,9 +102,15 @@ PARTS: Mapping[str, Part] = {
 
 
 def _each(jobs: int, act: Callable[[One], str], ones: Sequence[One]) -> list[str]:
-    """Do something with each, some at a time; gives what did not hold."""
+    """Do something with each, some at a time; gives what did not hold, and says it at once."""
+
+    def told(one: One) -> str:
+        if fault := act(one):
+            print(f"  {fault}", flush=True)
+        return fault
+
     with ThreadPoolExecutor(jobs) as pool:
-        return [fault for fault in pool.map(act, ones) if fault]
+        return [fault for fault in pool.map(told, ones) if fault]
 
 
 def main() -> None:

@@ -26,7 +26,16 @@ from tune_cnn.data.boxes_csv import COLUMNS
 from tune_cnn.data.index import read_index
 from tune_cnn.errors import InputError, TuneCnnError
 from tune_cnn.evaluation import load_trained
-from tune_cnn.results.best_model import CARD, STATE, WEIGHTS, bring_up_to_date, read_state, state_text, tensors_name
+from tune_cnn.results.best_model import (
+    CARD,
+    STATE,
+    WEIGHTS,
+    bring_up_to_date,
+    card_text,
+    read_own,
+    state_text,
+    tensors_name,
+)
 from tune_cnn.results.records import RunFolder, TrialFolder
 from tune_cnn.search.compare import compare_runs
 from tune_cnn.search.open_space import open_space
@@ -113,7 +122,7 @@ def checkpoints(folder: Path) -> Feed:
     trial = _trial(folder)
     config, whole = read_config(trial.config, TrialConfig), folder / "whole"
     trial.path.rename(whole)
-    state = read_state(whole / "last" / STATE)
+    state = read_own(whole / "last" / STATE)
     tensors = (whole / "last" / state["tensors"]).read_bytes()
 
     def feed(mutations: list[Mutation], choice: int) -> None:
@@ -137,6 +146,8 @@ def _sealed(text: bytes) -> bytes:
     """Make the digest right of what still is a state; other texts stay as they are."""
     with suppress(ValueError):
         body = json.loads(text)
+        if isinstance(body, dict):
+            body.pop("own_sha256", None)
         return state_text(body).encode() if isinstance(body, dict) else text
     return text
 
@@ -151,10 +162,13 @@ def models(folder: Path) -> Feed:
         shutil.copytree(whole, there)
         name = (CARD, WEIGHTS, "config.yaml")[choice % 3]
         (there / name).write_bytes(mutated((whole / name).read_bytes(), mutations))
-        if name == WEIGHTS:
-            card = json.loads((there / CARD).read_bytes())
-            digest = sha256((there / WEIGHTS).read_bytes()).hexdigest()
-            (there / CARD).write_text(json.dumps({**card, "sha256": digest}))
+        card = read_own(whole / CARD)
+        if name == CARD:
+            (there / CARD).write_bytes(_sealed((there / CARD).read_bytes()))
+        else:
+            digest = sha256((there / name).read_bytes()).hexdigest()
+            changed = {"sha256" if name == WEIGHTS else "config_sha256": digest}
+            (there / CARD).write_text(card_text({**card, **changed}))
         with suppress(InputError):
             load_trained(there)
 

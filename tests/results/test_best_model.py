@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save
 from tune_cnn.results.best_model import (
     bring_up_to_date,
     has_sound_best,
-    read_state,
+    read_own,
     state_text,
     tensors_name,
     write_model,
@@ -27,8 +27,8 @@ def folder(tmp_path: Path) -> TrialFolder:
     """A trial whose model is that of epoch 1, and whose checkpoint, of epoch 3, tells that epoch 2 was the best."""
     folder = TrialFolder(tmp_path)
     with new_best(folder, 1) as part:
-        write_model(part, save({"still": np.full(3, 7.0), "head": np.zeros(2)}), CARD)
         (part / "config.yaml").write_text("name: made\n")
+        write_model(part, save({"still": np.full(3, 7.0), "head": np.zeros(2)}), CARD)
     tell_of(folder, 2)
     return folder
 
@@ -47,8 +47,8 @@ def tell_of(folder: TrialFolder, epoch: int | None, *, place: str = "", score: f
 def test_what_moved_replaces_the_older_and_what_stood_still_stays(tmp_path: Path, place: str) -> None:
     folder = TrialFolder(tmp_path)
     with new_best(folder, 1) as part:
-        write_model(part, save({"still": np.full(3, 7.0), "head": np.zeros(2)}), CARD)
         (part / "config.yaml").write_text("name: made\n")
+        write_model(part, save({"still": np.full(3, 7.0), "head": np.zeros(2)}), CARD)
     tell_of(folder, 2, place=place)
     bring_up_to_date(folder)
     tensors = load_file(folder.best / "model.safetensors")
@@ -108,7 +108,7 @@ def test_a_strangers_confusion_of_other_classes_makes_no_model(
     folder: TrialFolder, confusion: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     state = folder.last / "state.json"
-    body = read_state(state)
+    body = read_own(state)
     state.write_text(state_text({"best": {**body["best"], "val_confusion": confusion}}))
     bring_up_to_date(folder)
     assert json.loads((folder.best / "model.json").read_text())["epoch"] == 1
@@ -119,7 +119,7 @@ def test_a_stranger_names_no_file_outside_the_checkpoint(
     folder: TrialFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     state = folder.last / "state.json"
-    body = read_state(state)
+    body = read_own(state)
     inside = folder.last / body["best"]["tensors"]
     outside = inside.rename(tmp_path / inside.name)
     for name in (str(outside), f"../{outside.name}", "", ".", "/etc/hostname"):

@@ -12,7 +12,7 @@ from tune_cnn.data.augmented import Augmentation, AugmentedViews
 from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageRows, SplitImages
 from tune_cnn.models.classifier import Classifier, build_classifier
-from tune_cnn.results.best_model import BestEpoch, read_state, state_text
+from tune_cnn.results.best_model import BestEpoch, read_own, state_text
 from tune_cnn.sections.model import ModelConfig
 from tune_cnn.training.assembly import score_of
 from tune_cnn.training.batches import Batches, TrainBatches
@@ -175,7 +175,7 @@ def damage_newest(folder: Path, damage: str) -> None:
         case "foreign-json":
             plain.write_text('{"epoch": 1}')
         case "older-version":
-            plain.write_text(state_text({**read_state(plain), "format": 4}))
+            plain.write_text(state_text({**read_own(plain), "format": 4}))
         case "another-digit":
             plain.write_text(plain.read_text().replace('"epoch": ', '"epoch": 1', 1))
         case _:
@@ -236,7 +236,7 @@ def test_an_odd_checkpoint_is_passed_over_whoever_has_signed_it(
     if isinstance(odd, bytes):
         state.write_bytes(odd)
     else:
-        body = read_state(state) | odd
+        body = read_own(state) | odd
         state.write_text(state_text({name: value for name, value in body.items() if value is not ...}))
     found = load_checkpoint(tmp_path, network())
     assert found is not None

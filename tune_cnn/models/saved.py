@@ -1,6 +1,5 @@
 """A trained model as a folder: model.safetensors, model.json (all that is needed to use it), config.yaml."""
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,14 +12,22 @@ from torch import Tensor, nn
 
 from tune_cnn.config import Task, TrialConfig
 from tune_cnn.errors import InputError, RunFolderError
-from tune_cnn.files import read_json
 from tune_cnn.models.build import build_network
 from tune_cnn.models.network import Network
-from tune_cnn.results.best_model import CARD, CONFIG, WEIGHTS, write_model
+from tune_cnn.results.best_model import (
+    CARD,
+    CONFIG,
+    WEIGHTS,
+    DamagedModelError,
+    read_own,
+    read_sealed,
+    write_model,
+)
 from tune_cnn.sections.base import ListOf, Section
 from tune_cnn.sections.image import ImageConfig
 from tune_cnn.sections.model import ModelConfig
 from tune_cnn.sections.search import Metric
+from tune_cnn.yaml_files import load_model as load_config
 from tune_cnn.yaml_files import write_yaml
 
 Content = TypeVar("Content")
@@ -45,6 +52,8 @@ class ModelCard(Section):
     seed: int
     sha256: str
     """Of model.safetensors."""
+    config_sha256: str
+    """Of config.yaml."""
 
     @model_validator(mode="after")
     def _check_task(self) -> Self:
@@ -77,9 +86,10 @@ def save_model(
         epoch=epoch,
         seed=config.seed,
         sha256="",
+        config_sha256="",
     )
-    write_model(folder, save(cpu_copy(model)), card.model_dump(mode="json"))
     write_yaml(folder / CONFIG, config.model_dump(mode="json"), durable=False)
+    write_model(folder, save(cpu_copy(model)), card.model_dump(mode="json"))
 
 
 def read_whole(folder: Path, read: Callable[[Path], Content]) -> Content:
@@ -119,9 +129,7 @@ def _load_model(folder: Path) -> tuple[Network, ModelCard]:
     file = folder / WEIGHTS
     if not file.is_file():
         raise RunFolderError(f"{file}: no such file; a model folder holds model.safetensors beside model.json")
-    data = file.read_bytes()
-    if hashlib.sha256(data).hexdigest() != card.sha256:
-        raise RunFolderError(f"{file}: damaged, its SHA-256 is not the one that model.json names")
+    data = _sealed(folder, card, WEIGHTS)
     model = _build(card, folder / CARD)
     try:
         weights = load(data)
@@ -133,6 +141,25 @@ def _load_model(folder: Path) -> tuple[Network, ModelCard]:
         raise RunFolderError(f"{file}: does not hold the network that {CARD} describes: {told}{more}")
     model.load_state_dict(weights)
     return model.eval(), card
+
+
+def load_model_config(folder: Path, card: ModelCard) -> TrialConfig:
+    """Read the config that a model was trained by.
+
+    Raises:
+        RunFolderError: it is missing, or not the one that was written beside the model.
+    """
+    if not (folder / CONFIG).is_file():
+        raise RunFolderError(f"{folder / CONFIG}: no such file; a model folder holds config.yaml beside model.json")
+    _sealed(folder, card, CONFIG)
+    return load_config(folder / CONFIG, TrialConfig)
+
+
+def _sealed(folder: Path, card: ModelCard, name: str) -> bytes:
+    try:
+        return read_sealed(folder, vars(card), name)
+    except DamagedModelError as error:
+        raise RunFolderError(f"{folder / name}: {error}") from error
 
 
 def _build(card: ModelCard, file: Path) -> Network:
@@ -168,7 +195,11 @@ def _read_card(file: Path) -> ModelCard:
     if not file.is_file():
         raise RunFolderError(f"{file}: no such file; give a model folder such as runs/NAME/best")
     try:
-        return ModelCard.model_validate(read_json(file))
+        return ModelCard.model_validate(read_own(file))
+    except DamagedModelError as error:
+        raise RunFolderError(
+            f"{file}: damaged, or changed by hand ({error}); bring the folder back from a copy"
+        ) from error
     except (ValidationError, ValueError) as error:
         raise RunFolderError(f"{file}: not a model description of tune-cnn: {_first_line(error)}") from error
 

@@ -32,7 +32,8 @@ STATE = "state.json"
 BEST = "best"
 MOVING = "model/"
 """What the names of the model's tensors begin with in a checkpoint."""
-_DIGEST = "sha256"
+_OWN = "own_sha256"
+"""In STATE and CARD: of all else that they say."""
 WEIGHTS, CARD, CONFIG = "model.safetensors", "model.json", "config.yaml"
 """The files of a model folder."""
 Tensors = dict[str, NDArray[Any]]
@@ -76,19 +77,26 @@ def read_sound(file: Path) -> bytes:
 
 def state_text(body: Mapping[str, Any]) -> str:
     """Give the text of a checkpoint's STATE: the body, and the digest of it."""
-    return json.dumps({**body, _DIGEST: _digest(body)})
+    return json.dumps({**body, _OWN: _digest(body)})
 
 
-def read_state(file: Path) -> dict[str, Any]:
-    """Read the body that `state_text` wrote.
+def card_text(body: Mapping[str, Any]) -> str:
+    """Give the text of a model's CARD: the body, and the digest of it."""
+    return json.dumps({**body, _OWN: _digest(body)}, indent=2, ensure_ascii=False) + "\n"
+
+
+def read_own(file: Path) -> dict[str, Any]:
+    """Read the body that `state_text` or `card_text` wrote.
 
     Raises:
         DamagedModelError: it is not as it was written.
         ValueError: it is no JSON.
-        FileNotFoundError: it is gone.
+        OSError: it is gone, no file, or cannot be read.
     """
     body = read_json(file)
-    if not isinstance(body, dict) or body.pop(_DIGEST, None) != _digest(body):
+    if not isinstance(body, dict):
+        raise DamagedModelError(f"{file.name} holds no names and values")
+    if body.pop(_OWN, None) != _digest(body):
         raise DamagedModelError(f"the content of {file.name} is not what it was written with")
     return body
 
@@ -129,30 +137,47 @@ def bring_up_to_date(folder: TrialFolder) -> None:
         return
     tensors, card, counts, best = whole
     with new_best(folder, best.epoch) as part:
-        write_model(part, save(tensors), card)
         shutil.copyfile(there / CONFIG, part / CONFIG)
+        write_model(part, save(tensors), card)
         write_confusion(part, "val", counts, card["classes"], task=card["task"], durable=False)
 
 
 def write_model(part: Path, weights: bytes, card: Mapping[str, Any]) -> None:
-    """Write a model's weights, and its card with their digest, into a folder that nobody reads yet."""
-    body = {**card, "sha256": hashlib.sha256(weights).hexdigest()}
+    """Write a model's weights, and its card with the digests of all files, into a folder that nobody reads yet.
+
+    Its config lies there already.
+    """
+    config = (part / CONFIG).read_bytes()
+    digests = {"sha256": hashlib.sha256(weights).hexdigest(), "config_sha256": hashlib.sha256(config).hexdigest()}
     (part / WEIGHTS).write_bytes(weights)
-    (part / CARD).write_text(json.dumps(body, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    (part / CARD).write_text(card_text({**card, **digests}), "utf-8")
+
+
+def read_sealed(model: Path, card: Mapping[str, Any], name: str = WEIGHTS) -> bytes:
+    """Read a model's weights or its config, as they were when its card was written.
+
+    Raises:
+        DamagedModelError: they are others.
+        OSError: they cannot be read.
+    """
+    data = (model / name).read_bytes()
+    if hashlib.sha256(data).hexdigest() != card["sha256" if name == WEIGHTS else "config_sha256"]:
+        raise DamagedModelError(f"damaged, its SHA-256 is not the one that {CARD} names")
+    return data
 
 
 def _best_epoch(folder: TrialFolder) -> tuple[Path, BestEpoch] | None:
     """Find the checkpoint of the training whose model is kept, of folds the first one's, and its best epoch."""
     for place in (folder.last, folder.last / "fold-1"):
         if (place / STATE).is_file():
-            body = read_state(place / STATE)[BEST]
+            body = read_own(place / STATE)[BEST]
             return None if body is None else (place, BestEpoch(**body))
     return None
 
 
 def _brought_up(there: Path, place: Path, best: BestEpoch) -> tuple[Tensors, dict[str, Any], Counts, BestEpoch] | None:
     """Give the tensors, the card and the confusion of the best epoch; None if they are the ones that are there."""
-    card = read_json(there / CARD)
+    card = read_own(there / CARD)
     if (card["epoch"], card["score"]) == (best.epoch, best.score):
         return None
     tensors = _whole(there)
@@ -168,8 +193,7 @@ def _brought_up(there: Path, place: Path, best: BestEpoch) -> tuple[Tensors, dic
 
 def _whole(model: Path) -> Tensors:
     """Read all tensors of a model folder."""
-    data = (model / WEIGHTS).read_bytes()
-    if hashlib.sha256(data).hexdigest() != read_json(model / CARD)["sha256"]:
-        raise DamagedModelError(f"the content of {model / WEIGHTS} is not the one that {CARD} names")
-    tensors: Tensors = load(data)
+    card = read_own(model / CARD)
+    read_sealed(model, card, CONFIG)
+    tensors: Tensors = load(read_sealed(model, card))
     return tensors

@@ -26,8 +26,8 @@ from tune_cnn.results.best_model import (
     STATE,
     BestEpoch,
     DamagedModelError,
+    read_own,
     read_sound,
-    read_state,
     state_text,
     tensors_name,
 )
@@ -156,7 +156,7 @@ def _sound(folder: Path, name: str) -> tuple[Checkpoint, BestEpoch | None] | Non
     if not plain.exists():
         return None
     try:
-        return _read(folder, read_state(plain))
+        return _read(folder, read_own(plain))
     except _DAMAGE as error:
         log.warning("%s: the checkpoint is damaged (%s)", folder, error)
         return None
