@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from uuid import uuid4
 
 import pytest
@@ -45,6 +46,10 @@ class Life:
     def begin(self, *, away: bool) -> TrialPlace:
         """Take the trial up, at home or on a machine that has never seen it, and go no further."""
         assert self._kept is not None
+        for _ in range(2):  # workers take seconds to begin: what the driver was sending has arrived by then
+            round_begun = Event()
+            self._kept._pusher.ask(lambda _mirror, begun=round_begun: begun.set())  # type: ignore[misc]
+            assert round_begun.wait(60)
         share = replace(self._kept.share, home="a machine far away") if away else self._kept.share
         return trial_place(self.trial.path, self._config, share, self._machines / uuid4().hex)
 
