@@ -80,6 +80,12 @@ def test_two_files_that_could_be_meant_are_told_apart_by_the_user(write_weights:
         resolve_weights(NET, "imagenet", weights_dir=file.parent, cache_dir=cache, hub=OFFLINE)
 
 
+def test_where_packaged_weights_cannot_be_put_is_told_with_the_ways_out(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(WeightsError, match=r"file/cache/weights: cannot be written .* write --cache-dir DIR"):
+        resolve_weights(packaged.BACKBONE, "imagenet", weights_dir=None, cache_dir=tmp_path / "file" / "cache")
+
+
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path, cache: Path) -> None:
     with pytest.raises(WeightsError, match=r"--weights .*nowhere: no such folder"):
         resolve_weights(NET, "imagenet", weights_dir=tmp_path / "nowhere", cache_dir=cache, hub=OFFLINE)

@@ -163,3 +163,12 @@ def test_a_note_that_a_power_cut_has_damaged_is_no_hindrance(run: RunFolder) -> 
     run.driver.write_text('{"host": "a')
     with driver_lock(run):
         pass
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder in which nobody may write: only Linux has /proc")
+def test_where_nothing_can_be_written_is_told_with_another_way() -> None:
+    with (
+        pytest.raises(RunFolderError, match=r"/proc/runs/one: cannot be written .* write --out DIR"),
+        driver_lock(RunFolder(Path("/proc/runs/one"))),
+    ):
+        pass

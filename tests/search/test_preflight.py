@@ -1,14 +1,16 @@
 """What keeps a machine from joining a search, and what it is told to do."""
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from tune_cnn.data.cache import Cache
 from tune_cnn.data.fetch import local_copy
+from tune_cnn.errors import StorageError
 from tune_cnn.results.records import RunFolder
 from tune_cnn.search.preflight import Asked, Seen, Standard, faults, look, token_in
 from tune_cnn.storage.remote import Remote
@@ -76,10 +78,53 @@ def test_a_machine_that_joins_later_is_held_against_the_drivers(shapes: Path, tm
     asked = Asked(str(shapes), str(tmp_path), None)
     here = Seen(**look(asked.as_json()))
     other = replace(here, versions={**here.versions, "ray": "1.0"})
-    assert re.fullmatch(r"\S+: ray \S+, but 1.0 on the driver's; .*", Standard(asked, other, frozenset()).misfit("id"))
+    misfit = Standard(asked, other, frozenset()).misfit("id")
+    assert misfit is not None
+    assert re.fullmatch(r"\S+: ray \S+, but 1.0 on the driver's; .*", misfit.reason)
+    assert (misfit.blame, misfit.machine) == ("machine", "id")
     assert not Standard(asked, other, frozenset({"id"})).misfit("id")  # it was asked at the start
     assert not Standard(asked, here, frozenset()).misfit("id")
     assert not Standard(asked, other, frozenset()).misfit("id")  # it was found fit, and is not asked again
+
+
+@dataclass
+class Lost:
+    """A storage that does not answer the first few times."""
+
+    left: int
+    cause: Exception | None = None
+    asked: int = 0
+
+    def answers(self) -> None:
+        self.asked += 1
+        self.left -= 1
+        if self.left >= 0:
+            raise StorageError("s3://bucket: cannot be reached") from self.cause
+
+
+@pytest.mark.parametrize(
+    ("lost", "blame", "asked"),
+    [
+        pytest.param(Lost(2), None, 3, id="for-a-moment"),
+        pytest.param(Lost(9), "outage", 4, id="for-long"),
+        pytest.param(Lost(9, OSError("reset by peer")), "outage", 4, id="connection-cut"),
+        pytest.param(Lost(9, PermissionError("403")), "machine", 1, id="machine-without-credentials"),
+        pytest.param(Lost(9, ImportError("s3fs")), "machine", 1, id="machine-without-the-package"),
+    ],
+)
+def test_a_machine_that_joins_while_the_storage_is_lost_is_not_blamed(
+    lost: Lost, blame: str | None, asked: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = Remote(f"memory://bucket-{uuid4().hex}/photos")
+    remote.write("a.png", b"a photo")
+    question = Asked(remote.url, str(tmp_path), None)
+    here = Seen(**look(question.as_json()))
+    monkeypatch.setattr("tune_cnn.search.preflight._WAITS_SECONDS", (0.0,) * 3)
+    monkeypatch.setattr(Remote, "answers", lambda _self: lost.answers())
+    misfit = Standard(question, here, frozenset()).misfit("id")
+    assert (misfit.blame if misfit else None) == blame
+    assert not misfit or "s3://bucket: cannot be reached" in misfit.reason
+    assert lost.asked == asked
 
 
 def test_a_machine_sees_itself(shapes: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a storage holds of a run: at any moment whole checkpoints and models, and in the end all of it."""
 
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -150,6 +151,60 @@ def test_a_model_that_lies_there_as_files_is_fetched(remote: Failing, tmp_path: 
     remote.write("model.json", b"{}")
     remote.write("best.json", json.dumps({"folder": "../elsewhere"}).encode())
     assert [path.name for path in pull_model(remote.url, tmp_path / "model").glob("model*")] == ["model.json"]
+
+
+def test_of_what_holds_no_model_nothing_is_fetched(
+    run: RunFolder, remote: Failing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_state(run.trial(0), 1)
+    point_to(run.best, run.trial(0).best)
+    Mirror(run.path, remote).send()
+    fetched: list[str] = []
+    monkeypatch.setattr(Remote, "get", lambda _self, name, _to: fetched.append(name))
+    with pytest.raises(RunFolderError, match="/runs/made: holds no model; give one such as"):
+        pull_model(remote.url, tmp_path / "model")
+    assert not fetched
+
+
+def test_a_model_that_moves_on_while_it_is_asked_for_is_followed(
+    run: RunFolder, remote: Failing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_state(run.trial(0), 1)
+    mirror, read = Mirror(run.path, remote, every_state=True), Remote.read
+    moved: list[str] = []
+    mirror.send()
+
+    def moving(self: Remote, name: str) -> bytes | None:
+        if name == "model.json" and not moved:
+            moved.append(name)
+            keep_state(run.trial(0), 2)
+            mirror.send()
+        return read(self, name)
+
+    monkeypatch.setattr(Remote, "read", moving)
+    folder = pull_model(f"{remote.url}/trials/0000/best", tmp_path / "model")
+    assert moved
+    assert json.loads((folder / "model.json").read_text())["epoch"] == 2
+
+
+def test_a_folder_that_is_fetched_anew_is_there_while_the_old_one_is_deleted(
+    remote: Failing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote.write("trial.log", b"new")
+    folder = TrialFolder(tmp_path / "0000")
+    folder.path.mkdir()
+    folder.log.write_text("old")
+    delete = shutil.rmtree
+    seen: list[str] = []
+
+    def deleting(path: Path, *, ignore_errors: bool = False) -> None:
+        delete(path, ignore_errors=ignore_errors)
+        seen.append(folder.log.read_text() if folder.log.exists() else "nothing")
+
+    monkeypatch.setattr("tune_cnn.storage.pull.shutil.rmtree", deleting)
+    pull(remote, folder.path)
+    assert set(seen) == {"new"}
+    assert [path.name for path in tmp_path.iterdir()] == ["0000"]
 
 
 def test_losers_weights_go_from_the_storage_too(run: RunFolder, remote: Failing) -> None:

@@ -1,5 +1,6 @@
 """Where pretrained weights come from. Asked once, by the driver, before anything starts; trials get a local file."""
 
+import errno
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from tune_cnn.models.hub import FILE, HUGGING_FACE, Hub, HubError
 from tune_cnn.models.weights_fit import read_shapes
 from tune_cnn.results.display import place
 
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 _CUSTOM = "custom"  # the name under which networks from scratch go
 
 
@@ -80,6 +82,18 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _convert(file: Path, folder: Path) -> Path:
+    try:
+        return packaged.convert_packaged(file, folder)
+    except OSError as error:
+        if error.errno not in _NOT_WRITABLE:
+            raise
+        raise WeightsError(
+            f"{folder}: cannot be written ({error.strerror}), and the weights of {packaged.PACKAGE} go there; write "
+            "--cache-dir DIR with a folder that can, or --weights DIR"
+        ) from error
+
+
 def _places(
     known: BackboneFacts, weights_dir: Path | None, cache_dir: Path, hub: Hub, tried: list[str]
 ) -> Iterator[tuple[Path, str]]:
@@ -93,7 +107,7 @@ def _places(
     if known.name.removesuffix(".in1k") != packaged.BACKBONE:
         tried.append(f"the packaged file is for {packaged.BACKBONE}")
     elif file := packaged.packaged_file():
-        yield packaged.convert_packaged(file, cache_dir.absolute() / "weights"), f"package {packaged.PACKAGE}"
+        yield _convert(file, cache_dir.absolute() / "weights"), f"package {packaged.PACKAGE}"
     else:
         tried.append(f"the package {packaged.PACKAGE} is not installed")
     if known.hub_id is None:

@@ -73,7 +73,7 @@ class Budget:
     def spent(self, trials: int) -> str:
         """Say what is spent after so many trials, and how to get more; empty while both last."""
         if trials >= self._trials:
-            return f"all {self._trials} trials are done; write --trials N for more"
+            return f"all {self._trials} trials are done; `tune-cnn extend RUN --trials N` adds some"
         if self.late:
             return f"the time budget of {self._hours:g} hours is spent; write --hours N for more"
         if self._finals_have_begun:

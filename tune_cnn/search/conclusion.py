@@ -3,8 +3,10 @@
 from tune_cnn.config import Task
 from tune_cnn.errors import RunFolderError, SearchError
 from tune_cnn.evaluation import evaluate_model
+from tune_cnn.results.best_doubts import best_doubt
 from tune_cnn.results.confusion import write_confusion
 from tune_cnn.results.display import place
+from tune_cnn.results.leaderboard import ranked
 from tune_cnn.search.final_scores import Judged, score_finals, verdict
 from tune_cnn.search.finals import FinalsSession
 from tune_cnn.search.places import SearchPlaces
@@ -35,13 +37,17 @@ def conclude(
     rows = top_rows(session.records.values(), session.space.search.measures)[: session.space.search.keep]
     screen.console.print(leaderboard_table(rows))
     facts = {"leaderboard": place(places.run.leaderboard)}
+    winner = next((record.trial for record in ranked(session.records.values()) if record.best), None)
     if finals:
         judged = _judged(session, finals, places, screen, task)
         screen.console.print(leaderboard_table(finals_top_rows(judged.finals, judged.score_name)))
         screen.note(verdict(judged))
         facts["finals"] = place(places.run.finals)
+        winner = judged.finals[0].finalist.trial.trial if judged.finals else winner
     best = {"best model": place(places.run.best)} if places.run.best.exists() else {}
     screen.lines({**facts, **best})
+    if winner is not None and (doubt := best_doubt(places.run, winner)):
+        screen.note(f"warning: {doubt}")
     if session.gave_up:
         raise SearchError(f"given up: five trials in a row failed alike: {session.gave_up}")
     if not session.kept():

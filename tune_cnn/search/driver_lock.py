@@ -5,6 +5,7 @@ Who holds it, it does not say, and on a network file system it may hold for each
 host, process, when that was started, which boot of the machine. When it last changed is the last sign of life.
 """
 
+import errno
 import os
 import socket
 import threading
@@ -22,6 +23,7 @@ from tune_cnn.files import MOST_JSON_BYTES, read_file, write_whole
 from tune_cnn.results.display import place, word
 from tune_cnn.results.records import RunFolder
 
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 _SECONDS_BETWEEN_SIGNS = 15.0
 _SILENT_SECONDS = 60.0
 """After so long without a sign of life a driver of an earlier boot is believed to be gone."""
@@ -81,18 +83,34 @@ def driver_lock(run: RunFolder, *, note: Callable[[str], None] = lambda _text: N
         note: told if an earlier driver left the folder without a word.
 
     Raises:
-        RunFolderError: another driver is at work in it, or may be.
+        RunFolderError: another driver is at work in it, or may be; or nothing can be written there.
     """
-    run.path.mkdir(parents=True, exist_ok=True)
+    with _locked(run), _signed(run, note):
+        yield
+
+
+@contextmanager
+def _locked(run: RunFolder) -> Iterator[None]:
+    lock = FileLock(run.lock, timeout=0)
     try:
-        with FileLock(run.lock, timeout=0), _signed(run, note):
-            yield
+        run.path.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except Timeout as error:
         found = _awaited(run)
         who = f" ({found.text})" if found else ""
         raise RunFolderError(
             f"{run.path}: another search is at work in this folder{who}; wait for it or end it, or write --name OTHER"
         ) from error
+    except OSError as error:
+        if error.errno not in _NOT_WRITABLE:
+            raise
+        raise RunFolderError(
+            f"{run.path}: cannot be written ({error.strerror}); write --out DIR with a folder that can"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -1,21 +1,26 @@
 """A run that is kept in a storage: worked on in a folder of this machine, from where all of it goes there."""
 
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
+
+from filelock import FileLock
 
 from tune_cnn.errors import RunFolderError, StorageError, StoreError
 from tune_cnn.files import sweep, write_whole
 from tune_cnn.results.best_model import BEST
 from tune_cnn.results.display import place
 from tune_cnn.results.records import RunFolder, TrialFolder
-from tune_cnn.storage.claim import Hold, check_free, is_newest, mark, read_claim
+from tune_cnn.search.driver_lock import driver_lock
+from tune_cnn.storage.claim import Claim, HeldRemote, Hold, check_free, is_newest, mark, read_claim
 from tune_cnn.storage.mirror import POINTER, Mirror
 from tune_cnn.storage.place import Share, machine_id
-from tune_cnn.storage.pull import epoch_there, everything, is_table, pull
+from tune_cnn.storage.pull import epoch_there, everything, fetched, is_table, pull
 from tune_cnn.storage.pusher import SECONDS_BETWEEN, Pusher
 from tune_cnn.storage.remote import Remote, RemoteFile
 from tune_cnn.urls import is_url, url_fault
@@ -65,20 +70,46 @@ def brought(run: str | Path, say: Say) -> Path:
     remote = Remote(str(run))
     remote.answers()
     claim = read_claim(remote)
-    if claim is None and not _holds_run(remote):
-        return folder
-    if folder.exists() and (claim is None or is_newest(folder, claim)):
+    if (claim is None and not _holds_run(remote)) or _is_here(folder, claim):
         return folder
     if claim is not None:
         check_free(remote, claim)
-    if folder.exists():
-        aside = _free_name(folder)
-        folder.rename(aside)
-        say(f"{place(folder)}: the search has gone on elsewhere since; put aside as {aside.name}")
-    files = pull(remote, folder)
-    mark(folder, remote.url, after=claim)
-    say(f"{remote.url}: {len(files)} files fetched into {place(folder)}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.fetching.lock")):
+        claim = read_claim(remote)  # another process may have fetched it meanwhile, and be at work in it
+        if not _is_here(folder, claim):
+            _fetch(remote, claim, folder, say)
     return folder
+
+
+def _is_here(folder: Path, claim: Claim | None) -> bool:
+    """Whether a folder is all that the storage has of a run."""
+    return folder.exists() and (claim is None or is_newest(folder, claim))
+
+
+def _fetch(remote: Remote, claim: Claim | None, folder: Path, say: Say) -> None:
+    """Fetch a run; what lies in its place is put aside, unless a driver is at work in it."""
+    if claim is not None:
+        check_free(remote, claim)
+    for part in folder.parent.glob(f".{escape(folder.name)}.{'?' * 8}.part"):  # of one that was killed at it
+        shutil.rmtree(part, ignore_errors=True)
+    if folder.exists():
+        with driver_lock(RunFolder(folder)):
+            aside = _free_name(folder)
+            folder.rename(aside)
+            RunFolder(aside).driver.unlink()
+        say(f"{place(folder)}: the search has gone on elsewhere since; put aside as {aside.name}")
+    with fetched(remote, folder) as (part, files):
+        mark(part, remote.url, after=claim)  # before it is there: without one it would be put aside as outdated
+        try:
+            part.rename(folder)
+        except OSError as error:
+            if not folder.exists():
+                raise
+            raise RunFolderError(
+                f"{folder}: another search has begun in this folder meanwhile; wait for it, or write --name OTHER"
+            ) from error
+    say(f"{remote.url}: {len(files)} files fetched into {place(folder)}")
 
 
 def check_apart(run: str | None, data_root: str | Path) -> None:
@@ -270,7 +301,7 @@ def kept_in_storage(
     sweep(run.path)
     mark(run.path, remote.url)
     hold = Hold.take(remote, run.path)
-    mirror = Mirror(run.path, remote)
+    mirror = Mirror(run.path, HeldRemote(hold))
     files = remote.files()
     _bring_missing_trials(run, remote, files)
     mirror.adopt([file for file in files if _is_ours(run, file.name)])

@@ -8,6 +8,7 @@ import hashlib
 import os
 import platform
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,13 +19,16 @@ from uuid import uuid4
 
 from tune_cnn.data.fetch import KIND, listing_digest
 from tune_cnn.errors import StorageError
+from tune_cnn.results.failures import Failure
 from tune_cnn.results.records import RunFolder
 from tune_cnn.search.room import free_gb
-from tune_cnn.storage.remote import Remote
+from tune_cnn.storage.remote import Remote, may_pass
 from tune_cnn.urls import is_url
 
 PACKAGES = ("tune-cnn", "torch", "timm", "ray", "albumentations", "numpy")
 _LEAST_FREE_GB = 1.0
+_WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 60.0, 60.0)
+"""Between the looks at images whose storage does not answer."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Seen:
     sees_run: bool
     has_images: bool = False
     """Whether its cache holds the images of a storage already, or is about to."""
+    unreached: str = ""
+    """Why the storage of the images could not be asked just now, which says nothing of the machine."""
 
 
 @dataclass(frozen=True)
@@ -67,30 +73,47 @@ class Standard:
     known: frozenset[str]
     """The ids of the machines that were there at the start, and were asked then."""
 
-    def misfit(self, machine: str) -> str:
-        """Say why no trial may run on this machine, by name and in a line; empty if there is nothing against it.
+    def misfit(self, machine: str) -> Failure | None:
+        """Say why no trial may begin on this machine, by name and in a line; None if there is nothing against it.
 
-        Looks about until nothing is found, and takes that for granted from then on.
+        Blames the machine of that id, or an outage if the images have stayed out of reach for some minutes. Looks about
+        until nothing is found, and takes that for granted from then on.
         """
         if machine in self.known or self.asked in _fitting:
-            return ""
-        if found := list(_faults(self.here, Seen(**look(self.asked.as_json())), self.asked)):
-            return f"{socket.gethostname()}: {'; '.join(found)}"
+            return None
+        seen, name = look_patiently(self.asked), socket.gethostname()
+        if seen.unreached:
+            return Failure(f"{name}: {seen.unreached}", "outage")
+        if found := list(_faults(self.here, seen, self.asked)):
+            return Failure(f"{name}: {'; '.join(found)}", "machine", machine)
         _fitting.add(self.asked)
-        return ""
+        return None
 
 
 _fitting: set[Asked] = set()
 """What this machine was asked, and is fit for."""
 
 
+def look_patiently(asked: Asked) -> Seen:
+    """Look about on this machine, and for some minutes again while the storage of the images does not answer."""
+    seen = Seen(**look(asked.as_json()))
+    for seconds in _WAITS_SECONDS:
+        if not seen.unreached:
+            break
+        time.sleep(seconds)
+        seen = Seen(**look(asked.as_json()))
+    return seen
+
+
 def look(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Look about on this machine; `asked` is what `Asked.as_json` gave. Gives what `Seen(**…)` takes."""
+    digest, size_bytes, fault, unreached = "", 0, "", ""
     try:
         digest, size_bytes = _data(asked["data_root"])
-        fault = ""
-    except (OSError, StorageError) as error:
-        digest, size_bytes, fault = "", 0, str(error)
+    except OSError as error:
+        fault = str(error)
+    except StorageError as error:
+        fault, unreached = ("", str(error)) if may_pass(error) else (str(error), "")
     token = asked["token"]
     seen = Seen(
         versions=versions(),
@@ -100,6 +123,7 @@ def look(asked: Mapping[str, Any]) -> dict[str, Any]:
         free_gb=free_gb(Path(asked["cache"])),
         sees_run=token is None or Path(token).is_file(),
         has_images=bool(digest) and _has_images(Path(asked["cache"]) / KIND, digest),
+        unreached=unreached,
     )
     return asdict(seen)
 
@@ -151,7 +175,9 @@ def _faults(here: Seen, there: Seen, asked: Asked) -> Iterator[str]:
                 f"{name} {there.versions.get(name, 'none')}, but {version} on the driver's; install the same on all: "
                 "pip install --constraint constraints.txt"
             )
-    if there.data_fault:
+    if there.unreached:
+        yield there.unreached
+    elif there.data_fault:
         yield f"{asked.data_root}: {there.data_fault}; let --data name what every machine can read"
     elif there.data != here.data:
         yield (

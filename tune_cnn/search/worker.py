@@ -138,19 +138,19 @@ def _run_there(
 
 
 def _check_machine(standard: Standard) -> None:
-    """Make sure that this machine is such as the driver's, and tell if it is not.
+    """Make sure that this machine is such as the driver's, and tell if it is not, or if that cannot be found out.
 
     Raises:
-        SearchError: it is not; the job is to run elsewhere.
+        SearchError: the job is to run elsewhere, or later.
     """
     machine = ray.get_runtime_context().get_node_id()
     try:
-        why = standard.misfit(machine)
+        failure = standard.misfit(machine)
     except OSError as error:
-        why = f"{platform.node()}: {error}"
-    if why:
-        tune.report({MESSAGE: failure_message(Failure(why, "machine", machine))})
-        raise SearchError(why)
+        failure = Failure(f"{platform.node()}: {error}", "machine", machine)
+    if failure is not None:
+        tune.report({MESSAGE: failure_message(failure)})
+        raise SearchError(failure.reason)
 
 
 def _end_if_replaced(tenure: Tenure) -> None:

@@ -12,18 +12,18 @@ storage has heard of last, or one that the search has gone on without.
 """
 
 import json
-import math
 import os
 import re
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
 from uuid import uuid4
 
-from tune_cnn.errors import RunFolderError
+from tune_cnn.errors import RunFolderError, StorageError
 from tune_cnn.files import write_whole
 from tune_cnn.results.display import place
 from tune_cnn.storage.remote import Remote
@@ -33,6 +33,8 @@ DRIVERS = "drivers/"
 SECONDS_BETWEEN_SIGNS = 20.0
 _SILENT_SECONDS = 180.0
 """After so long without a word a driver is taken for dead."""
+_LOST_SECONDS = 0.5
+"""After a storage gave no answer: of several threads that wait to ask it, one has waited for all."""
 _MARK = ".storage.json"
 _OBJECT = re.compile(r"drivers/(\d{6})\.json")
 
@@ -101,6 +103,11 @@ class Hold:
     remote: Remote
     claim: Claim
     _due: float = field(default=0.0, init=False)
+    _said: float = field(default=0.0, init=False)
+    """When it was said last, in seconds since 1970: the clock of `_due` stands still while a machine sleeps."""
+    _lost: tuple[float, Sequence[str]] = field(default=(0.0, ()), init=False)
+    """Until when the storage counts as lost, and why."""
+    _over: bool = field(default=False, init=False)
     _lock: Lock = field(default_factory=Lock, init=False)
 
     @classmethod
@@ -131,16 +138,24 @@ class Hold:
         return cls(remote, mine)
 
     def __call__(self) -> None:
-        """Say that this process is at work, if it is time.
+        """Say that this process is at work, if it is time; nothing after `end`.
 
         Raises:
             StorageError: the storage cannot be read or written.
             RunFolderError: another process has taken the run meanwhile; nothing may be sent there any more.
         """
         with self._lock:
-            if time.monotonic() >= self._due:
+            if self._over or not self._is_due():
+                return
+            if time.monotonic() < self._lost[0]:
+                raise StorageError(self._lost[1])
+            try:
                 self._say(at_work=True)
-                self._due = time.monotonic() + SECONDS_BETWEEN_SIGNS
+            except StorageError as error:
+                self._lost = (time.monotonic() + _LOST_SECONDS, error.faults)
+                raise
+            self._due = time.monotonic() + SECONDS_BETWEEN_SIGNS
+            self._said = time.time()
 
     def end(self) -> None:
         """Say that this process is through, and nothing after that.
@@ -148,8 +163,11 @@ class Hold:
         Raises: as calling it does.
         """
         with self._lock:
-            self._due = math.inf
+            self._over = True
             self._say(at_work=False)
+
+    def _is_due(self) -> bool:
+        return time.monotonic() >= self._due or abs(time.time() - self._said) >= SECONDS_BETWEEN_SIGNS
 
     def _say(self, *, at_work: bool) -> None:
         newest, mine = read_claim(self.remote), self.claim
@@ -161,6 +179,33 @@ class Hold:
                 "while, or both began at the same moment; nothing more is sent there from here"
             )
         self.remote.write(_name(self.claim), _body(replace(self.claim, at_work=at_work, seconds=time.time())))
+
+
+class HeldRemote(Remote):
+    """A folder in a storage that is written for as long as a hold on it lasts: each time, that is looked after first.
+
+    A process that was stopped for minutes, in the middle of a round, goes on where it was.
+    """
+
+    def __init__(self, hold: Hold) -> None:
+        """Write where a hold is; what `hold()` raises, writing raises too."""
+        super().__init__(hold.remote.url)
+        self._hold = hold
+
+    def put(self, name: str, file: Path) -> None:
+        """Write an object from a file; see `Remote.put`."""
+        self._hold()
+        super().put(name, file)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write an object; see `Remote.write`."""
+        self._hold()
+        super().write(name, data)
+
+    def delete(self, name: str) -> None:
+        """Delete an object; see `Remote.delete`."""
+        self._hold()
+        super().delete(name)
 
 
 def is_newest(folder: Path, claim: Claim) -> bool:

@@ -5,7 +5,8 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +35,9 @@ def is_table(name: str) -> bool:
 
 
 def pull(remote: Remote, folder: Path, wanted: Wanted = everything) -> list[RemoteFile]:
-    """Let a folder be what the storage has; whatever it was before is gone. It appears whole.
+    """Let a folder be what the storage has; whatever it was before is gone.
+
+    A reader finds the old one or the new one, each of them whole, and for a moment between the two none.
 
     Args:
         remote: what a mirror has sent; it may be at it still.
@@ -48,24 +51,30 @@ def pull(remote: Remote, folder: Path, wanted: Wanted = everything) -> list[Remo
         StorageError: it cannot be read, or a name in it would leave the folder.
         OSError: the disk is full or cannot be written.
     """
+    with fetched(remote, folder, wanted) as (part, files):
+        old = part.with_suffix(".old.part")
+        with suppress(FileNotFoundError):
+            folder.rename(old)
+        part.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)  # last: it takes long
+    return files
+
+
+@contextmanager
+def fetched(remote: Remote, folder: Path, wanted: Wanted = everything) -> Iterator[tuple[Path, list[RemoteFile]]]:
+    """Give a temporary folder beside another one, to be renamed, with what the storage has, and what that listed.
+
+    Raises: as `pull` does.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for attempt in range(_ATTEMPTS):
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
-        try:
-            files = _pull_into(part, remote, wanted)
-            part.chmod(0o755)
-            sync_all(part)
-            shutil.rmtree(folder, ignore_errors=True)
-            part.rename(folder)
-        except StorageError as error:
-            # Whoever sends there may have deleted what was listed a moment ago.
-            if attempt == _ATTEMPTS - 1 or not isinstance(error.__cause__, FileNotFoundError):
-                raise
-        else:
-            return files
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-    raise AssertionError("the last attempt returns or raises")
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    try:
+        files = _pull_insistently(part, remote, wanted)
+        part.chmod(0o755)
+        sync_all(part)
+        yield part, files
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def pull_model(url: str, folder: Path) -> Path:
@@ -83,11 +92,18 @@ def pull_model(url: str, folder: Path) -> Path:
         RunFolderError: there is no model.
         OSError: the disk is full or cannot be written.
     """
-    for attempt in range(_ATTEMPTS):
+    tried = ""
+    for _ in range(_ATTEMPTS):
+        remote = _followed(Remote(url))
+        if remote.url == tried:
+            break
+        tried = remote.url
+        if remote.read(CARD) is None:  # nor is anything fetched: it may be a whole run, or a bucket
+            continue
         try:
-            pull(_followed(Remote(url)), folder)
+            pull(remote, folder)
         except StorageError as error:
-            if attempt == _ATTEMPTS - 1 or not isinstance(error.__cause__, FileNotFoundError):
+            if not _is_gone(error) or _followed(Remote(url)).url == tried:
                 raise
         if (folder / CARD).is_file():
             return folder
@@ -135,6 +151,23 @@ def _told_folder(pointer: bytes) -> str | None:
     except (ValueError, KeyError, TypeError):
         return None
     return folder if _MODEL.fullmatch(folder) else None
+
+
+def _pull_insistently(part: Path, remote: Remote, wanted: Wanted) -> list[RemoteFile]:
+    """Fetch, and begin anew if something goes meanwhile: whoever sends there deletes what was listed a moment ago."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return _pull_into(part, remote, wanted)
+        except StorageError as error:
+            if not _is_gone(error):
+                raise
+        for path in part.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    return _pull_into(part, remote, wanted)
+
+
+def _is_gone(error: StorageError) -> bool:
+    return isinstance(error.__cause__, FileNotFoundError)
 
 
 def _pull_into(part: Path, remote: Remote, wanted: Wanted) -> list[RemoteFile]:

@@ -259,6 +259,13 @@ class _Asking(threading.Thread):
             self.error = error
 
 
+def may_pass(error: StorageError) -> bool:
+    """Whether a storage may well answer when it is asked again: nobody said no, and nothing is missing."""
+    cause = error.__cause__
+    is_final = isinstance(cause, ImportError | PermissionError | FileNotFoundError)
+    return not (is_final or (isinstance(cause, Exception) and _is_refusal(cause)))
+
+
 def side_by_side(do: Callable[[Item], object], items: Iterable[Item]) -> None:
     """Do something with many objects at a time; the first error ends it, and goes on up."""
     pool = ThreadPoolExecutor(_AT_ONCE)
