@@ -101,6 +101,8 @@ class Ending:
 
     def on_away(self, _folder: Path, _effective: str) -> None: ...
 
+    def on_home(self, _folder: Path) -> None: ...
+
     def before_end(self, _number: int, _folder: Path, _epoch: int) -> bool:
         return True
 
@@ -128,6 +130,55 @@ def test_a_trial_has_ended_once_it_is_here(tmp_path: Path) -> None:
     assert bridge.propose("c") is None
     assert [*states, session.records[0].state] == ["running", "complete"]
     assert [*overs, bridge.over] == [False, True]
+
+
+class Places(Coming):
+    """Keeps what is told of where workers are."""
+
+    looks = 2
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str | None]] = []
+
+    def on_away(self, folder: Path, effective: str) -> None:
+        self.told.append((folder.name, effective))
+
+    def on_home(self, folder: Path) -> None:
+        self.told.append((folder.name, None))
+
+
+def test_where_a_worker_is_is_told_with_its_first_message_each_time(session: SearchSession) -> None:
+    places = Places()
+    bridge = Bridge(session, lambda: 8, places)
+    job = started(bridge, session, "a")  # here
+    bridge.on_message("a", epoch_message(epoch_of(2, 0.6), facts_of(job), None))
+    bridge.on_end("a", failed=True)
+    assert bridge.propose("b") is not None
+    for number, effective in enumerate(["phase: train\n", None, "phase: fit\n"], start=1):  # on another machine
+        bridge.on_message("b", epoch_message(epoch_of(number, 0.5), facts_of(job), None, effective))
+    bridge.on_end("b", failed=True)
+    assert bridge.propose("c") is not None
+    bridge.on_message("c", epoch_message(epoch_of(1, 0.5), facts_of(job), None))  # here again
+    assert not bridge.on_message("b", epoch_message(epoch_of(3, 0.5), facts_of(job), None, "of one given up\n"))
+    assert places.told == [("0000", None), ("0000", "phase: train\n"), ("0000", "phase: fit\n"), ("0000", None)]
+
+
+@pytest.mark.parametrize(
+    ("away", "told"),
+    [
+        pytest.param(True, [("0000", "")], id="on-another-machine"),
+        pytest.param(False, [("0000", None)], id="here"),
+        pytest.param(None, [], id="before-it-had-a-folder"),
+    ],
+)
+def test_a_failure_tells_where_the_worker_was_too(
+    session: SearchSession, away: bool | None, told: list[tuple[str, str | None]]
+) -> None:
+    places = Places()
+    bridge = Bridge(session, lambda: 8, places)
+    assert bridge.propose("a") is not None
+    bridge.on_message("a", failure_message(Failure("ValueError: wrong"), away=away))
+    assert places.told == told
 
 
 def test_a_run_that_has_become_another_drivers_ends_the_search(session: SearchSession) -> None:

@@ -155,6 +155,14 @@ class TrialFolder:
         return self.path / ".worker"
 
     @property
+    def away(self) -> Path:
+        """Stands here while the trial is on another machine: its storage has what is newest, and this folder has not.
+
+        It is sent nowhere, and goes with the folder when that is fetched anew.
+        """
+        return self.path / ".away"
+
+    @property
     def last(self) -> Path:
         """The whole state after the last epoch."""
         return self.path / "last"

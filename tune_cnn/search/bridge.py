@@ -6,11 +6,11 @@ is kept here, nothing more is proposed after it, and the caller raises it once t
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tune_cnn.errors import ChangedDataError, StoreError
 from tune_cnn.results.failures import Failure
@@ -20,7 +20,7 @@ from tune_cnn.search.last_words import LastWords
 from tune_cnn.search.retries import KILLED, Loss, Retries
 from tune_cnn.search.slots import waiting_text
 
-_EPOCH, _FAILURE, _EFFECTIVE = "epoch", "failure", "effective"
+_EPOCH, _FAILURE, _EFFECTIVE, _AWAY = "epoch", "failure", "effective", "away"
 _SECONDS_TO_START = 60.0
 DIED = Failure(KILLED, "worker")
 
@@ -28,14 +28,27 @@ DIED = Failure(KILLED, "worker")
 def epoch_message(
     epoch: EpochRecord, facts: TrialFacts, peak_memory_mb: float | None, effective: str | None = None
 ) -> str:
-    """Tell of an epoch; `effective` is the text of effective.yaml where the driver cannot see the trial's folder."""
+    """Tell of an epoch.
+
+    Args:
+        epoch: what was measured.
+        facts: of the trial.
+        peak_memory_mb: None where it is not measured.
+        effective: the text of effective.yaml where the driver cannot see the trial's folder: in a worker's first
+            message, and whenever it has changed.
+    """
     told = {_EPOCH: epoch.as_json(), "facts": facts.as_json(), "peak_memory_mb": peak_memory_mb}
     return json.dumps(told if effective is None else {**told, _EFFECTIVE: effective})
 
 
-def failure_message(failure: Failure) -> str:
-    """Tell why the trial is about to fail."""
-    return json.dumps({_FAILURE: failure.as_json()})
+def failure_message(failure: Failure, *, away: bool | None = None) -> str:
+    """Tell why the trial is about to fail.
+
+    Args:
+        failure: why.
+        away: whether the driver cannot see the folder that the worker was in; None if it had come to none.
+    """
+    return json.dumps({_FAILURE: failure.as_json(), _AWAY: away})
 
 
 class Session(Protocol):
@@ -76,7 +89,10 @@ class Elsewhere(Protocol):
         """Make sure that the search may go on; raises what ends it."""
 
     def on_away(self, folder: Path, effective: str, /) -> None:
-        """Take in that a job runs on another machine, and what effective.yaml holds there."""
+        """Take in that a job runs on another machine, and what effective.yaml holds there; empty if there is none."""
+
+    def on_home(self, folder: Path, /) -> None:
+        """Take in that a worker has begun with a job in this very folder; it may have been away before."""
 
     def before_end(self, number: int, folder: Path, epoch: int, /) -> bool:
         """Bring a job's folder here, if it was away; False while what it did in an epoch is still on its way."""
@@ -109,6 +125,8 @@ class Bridge:
         self._told_slots = slots()
         self._jobs: dict[str, Job] = {}
         """Those that run, or wait for a worker that was asked for."""
+        self._unheard: set[str] = set()
+        """Jobs of which no worker has told anything."""
         self._out_since: dict[str, float] = {}
         """Of jobs that no worker has begun with: when they were given out. Those that were told of are left out."""
         self._failures: dict[str, Failure] = {}
@@ -142,6 +160,7 @@ class Bridge:
             job = self._next() if len(self._jobs) < self._slots_now() else None
         if job is not None:
             self._jobs[key], self._out_since[key] = job, self._clock()
+            self._unheard.add(key)
             self._last_words[key] = LastWords(TrialFolder(job.folder).log, job.note)
         return job
 
@@ -154,14 +173,24 @@ class Bridge:
         if self.broken or key not in self._jobs:
             return False
         message = json.loads(text)
+        with self._kept():
+            self._take_in_where(key, message)
         if _FAILURE in message:
             self._failures[key] = Failure(**message[_FAILURE])
             return True
         epoch, facts = EpochRecord.from_json(message[_EPOCH]), TrialFacts(**message["facts"])
         with self._kept():
-            if self._elsewhere and _EFFECTIVE in message:
-                self._elsewhere.on_away(self._jobs[key].folder, message[_EFFECTIVE])
             return self._session.on_epoch(self._jobs[key].number, epoch, facts, message["peak_memory_mb"])
+
+    def _take_in_where(self, key: str, message: Mapping[str, Any]) -> None:
+        """Tell of where a worker is before what it did is taken in: a kill in between must not leave that in doubt."""
+        is_first = key in self._unheard
+        self._unheard.discard(key)
+        away = message[_AWAY] if _FAILURE in message else _EFFECTIVE in message
+        if self._elsewhere and away:
+            self._elsewhere.on_away(self._jobs[key].folder, message.get(_EFFECTIVE, ""))
+        elif self._elsewhere and is_first and away is False:
+            self._elsewhere.on_home(self._jobs[key].folder)
 
     def on_end(self, key: str, *, failed: bool, lost: Failure = DIED) -> None:
         """Take in that a job has ended.

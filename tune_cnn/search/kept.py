@@ -178,12 +178,28 @@ class Kept:
             raise self._pusher.broken
 
     def on_away(self, folder: Path, effective: str) -> None:
-        """Take in that a trial runs on another machine, and what it read back there."""
-        write_whole(TrialFolder(folder).effective, effective, durable=False)
+        """Take in that a trial runs on another machine, and what it read back there; empty if it came to nothing.
+
+        From now on the storage has what is newest of it. A driver that goes on after this one must know that before
+        anything of this trial is told of in study.db, even after a power cut, or it would send its old files.
+        """
+        trial = TrialFolder(folder)
+        write_whole(trial.away, "")  # each time: a worker here may have fetched the trial since, and the mark with it
+        if effective:
+            write_whole(trial.effective, effective, durable=False)
         if folder not in self._away:
             self._away.add(folder)
             name = self._name(folder)
             self._pusher.ask(lambda mirror: mirror.leave(name))
+
+    def on_home(self, folder: Path) -> None:
+        """Take in that a trial runs in its folder here: it has begun with what is newest, and is sent from here."""
+        if folder not in self._away:
+            return
+        self._away.discard(folder)
+        TrialFolder(folder).away.unlink(missing_ok=True)
+        name = self._name(folder)
+        self._pusher.ask(lambda mirror: mirror.take_back(name))
 
     def of(self, is_wanted: Callable[[int], bool]) -> "Homecoming":
         """Give what an executor tells of trials elsewhere; `is_wanted` says whose weights may be kept, by number."""
@@ -206,11 +222,12 @@ class Kept:
         if self._is_on_its_way(folder, remote, epoch):
             return False
         try:
-            files = _patiently(lambda: pull(remote, folder, everything if with_weights else _is_no_weights))
+            files = _patiently(lambda: _pull_if_there(remote, folder, everything if with_weights else _is_no_weights))
         except StorageError as error:
             self._say(f"{remote.url}: could not be fetched; the next `tune-cnn resume` does it ({error})")
             return True
         self._away.discard(folder)
+        TrialFolder(folder).away.unlink(missing_ok=True)
         name = self._name(folder)
         named = [
             RemoteFile(f"{name}{one.name}", one.size_bytes, one.tag, one.md5, one.changed_seconds) for one in files
@@ -247,8 +264,12 @@ class Homecoming:
         self.kept.check()
 
     def on_away(self, folder: Path, effective: str) -> None:
-        """Take in that a trial runs on another machine, and what it read back there."""
+        """Take in that a trial runs on another machine, and what it read back there; see `Kept.on_away`."""
         self.kept.on_away(folder, effective)
+
+    def on_home(self, folder: Path) -> None:
+        """Take in that a trial runs in its folder here; see `Kept.on_home`."""
+        self.kept.on_home(folder)
 
     def before_end(self, number: int, folder: Path, epoch: int) -> bool:
         """Bring a trial home, if it was away, before the session takes in that it has ended; see `Kept.bring_home`."""
@@ -327,12 +348,22 @@ def _patiently(fetch: Callable[[], list[RemoteFile]]) -> list[RemoteFile]:
     return fetch()
 
 
+def _pull_if_there(remote: Remote, folder: Path, wanted: Callable[[str], bool]) -> list[RemoteFile]:
+    """Fetch a trial; where nothing of it has arrived, the folder stays as it is."""
+    return pull(remote, folder, wanted) if remote.files() else []
+
+
 def _bring_missing_trials(run: RunFolder, remote: Remote, files: Iterable[RemoteFile]) -> None:
-    """Fetch the trials of other machines that an earlier driver did not come to fetch."""
+    """Fetch the trials of other machines that an earlier driver did not come to fetch: then all that is here is ours.
+
+    Epochs are no measure of which copy is newer: who has ended holds no checkpoint any more.
+    """
     there = {found[1] for file in files if (found := _TRIAL.match(file.name))}
     for name in sorted(there):
-        if not TrialFolder(run.path / name).log.exists():
+        if _lies_elsewhere(TrialFolder(run.path / name)):
             pull(remote.below(name), run.path / name)
+    for folder in (*run.path.glob("trials/*"), *run.path.glob("finals/*")):
+        TrialFolder(folder).away.unlink(missing_ok=True)  # nothing of those that still have one has ever arrived
 
 
 def _is_ours(run: RunFolder, name: str) -> bool:
@@ -340,7 +371,12 @@ def _is_ours(run: RunFolder, name: str) -> bool:
     parts = name.split("/")
     if parts[0] not in {"trials", "finals"} or len(parts) < 3:
         return parts == [f"{BEST}{POINTER}"]
-    return TrialFolder(run.path / parts[0] / parts[1]).log.exists()
+    return not _lies_elsewhere(TrialFolder(run.path / parts[0] / parts[1]))
+
+
+def _lies_elsewhere(trial: TrialFolder) -> bool:
+    """Whether a trial that the storage has is newer there, as another machine has brought it."""
+    return trial.away.exists() or not trial.log.exists()
 
 
 def _is_no_weights(name: str) -> bool:

@@ -84,12 +84,13 @@ def run_job(
     # Before the first import of the hub: the driver has found all weights, and a hundred workers asking at once would
     # be turned away.
     os.environ.update(TRIAL_ENVIRONMENT)
+    place: TrialPlace | None = None
     try:
         trial = TrialConfig.model_validate(config["config"])
         place = trial_place(Path(config["folder"]), trial, share, cache.folder)
         _run_there(place, trial, config, metric=metric, cache=cache, handed=handed, patience=patience, work=work)
     except Exception as error:  # on its way up to Ray, which would tell of its cause
-        tune.report({MESSAGE: failure_message(failure_of(error))})
+        tune.report({MESSAGE: failure_message(failure_of(error), away=None if place is None else place.is_away)})
         if not isinstance(error, DivergedError):  # it leaves a process as it was: Ray would start another for nothing
             raise
 

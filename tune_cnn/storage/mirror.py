@@ -74,10 +74,19 @@ class Mirror:
         self._elsewhere.add(folder)
         self._sent = {name: stamp for name, stamp in self._sent.items() if not name.startswith(folder)}
 
-    def take_back(self, folder: str, files: list[RemoteFile]) -> None:
-        """Bring a folder there again oneself; `files` is what lies below it now."""
+    def take_back(self, folder: str, files: list[RemoteFile] | None = None) -> None:
+        """Bring a folder there again oneself.
+
+        Args:
+            folder: as it was given to `leave`.
+            files: what lies below it now; None to have it listed.
+
+        Raises:
+            StorageError: it cannot be listed; the folder is still left to the other machine.
+        """
+        there = self.remote.files(folder.rstrip("/")) if files is None else files
         self._elsewhere.discard(folder)
-        self.adopt(files)
+        self.adopt(there)
 
     def send(self, *, last: bool = False) -> None:
         """Bring everything there that is new, and delete what is gone.

@@ -62,15 +62,21 @@ class TrialPlace:
     def __init__(self, folder: TrialFolder, mirror: Mirror | None, clock: Callable[[], float]) -> None:
         self.folder, self._mirror, self._clock = folder, mirror, clock
         self._due = 0.0
-        self._told = ""
+        self._told: str | None = None
         self._sending = Lock()
         self._later: Timer | None = None
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the driver cannot see the folder."""
+        return self._mirror is not None
 
     def after_epoch(self) -> str | None:
         """Bring there what is new, if it is time, and else a little later, whatever the trial does then.
 
         Returns:
-            What effective.yaml holds now, if the driver cannot see it and has not been told; else None.
+            What effective.yaml holds now, if the driver cannot see it and has not been told; else None. So the first
+            answer says whether the trial is away.
         """
         if self._mirror is None:
             return None

@@ -54,7 +54,11 @@ class Pusher:
         self._heart.start()
 
     def ask(self, change: Callable[[Mirror], None]) -> None:
-        """Let the mirror be changed before its next round: it belongs to the thread."""
+        """Let the mirror be changed before its next round: it belongs to the thread.
+
+        Args:
+            change: tried again, with all that were asked for after it, where it finds the storage lost.
+        """
         self._asked.append(change)
 
     def close(self, *, seconds: float, hurried: bool = False) -> str:
@@ -166,7 +170,8 @@ class _Last(threading.Thread):
 
 def _change(mirror: Mirror, asked: deque[Callable[[Mirror], None]]) -> None:
     while asked:
-        asked.popleft()(mirror)
+        asked[0](mirror)  # may find the storage lost: then it is asked again
+        asked.popleft()
 
 
 def _first_line(error: Exception) -> str:

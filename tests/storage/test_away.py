@@ -1,0 +1,254 @@
+"""Trials that go from machine to machine while drivers come and go: whoever has the newest is never overwritten."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from uuid import uuid4
+
+import pytest
+
+from tests.conftest import trial_config
+from tests.storage.test_kept import until
+from tests.storage.test_mirror import check_whole, keep_state
+from tune_cnn.config import TrialConfig
+from tune_cnn.errors import StorageError
+from tune_cnn.results.records import RunFolder, TrialFolder
+from tune_cnn.search import kept as kept_module
+from tune_cnn.search.kept import Kept, kept_in_storage
+from tune_cnn.storage.claim import Hold
+from tune_cnn.storage.place import TrialPlace, trial_place
+from tune_cnn.storage.pull import epoch_here, epoch_there
+from tune_cnn.storage.pusher import Pusher
+from tune_cnn.storage.remote import Remote, RemoteFile
+
+
+class Life:
+    """Of one trial: where it is trained, and what the drivers of its run hear of that."""
+
+    def __init__(self, folder: Path, config: TrialConfig) -> None:
+        self.run, self.url = RunFolder(folder / "run"), f"memory://bucket-{uuid4().hex}/runs/made"
+        self.trial, self.there = self.run.trial(7), Remote(f"{self.url}/trials/0007")
+        self._config, self._machines = config, folder / "machines"
+        self._kept: Kept | None = None
+        self.run.path.mkdir(parents=True)
+        self.run.study.write_bytes(b"")
+
+    @contextmanager
+    def driver(self) -> Iterator[Kept]:
+        with kept_in_storage(self.run, self.url, print, seconds_between=0.02) as kept:
+            assert kept is not None
+            self._kept = kept
+            yield kept
+
+    def begin(self, *, away: bool) -> TrialPlace:
+        """Take the trial up, at home or on a machine that has never seen it, and go no further."""
+        assert self._kept is not None
+        for _ in range(2):  # workers take seconds to begin: what the driver was sending has arrived by then
+            round_begun = Event()
+            self._kept._pusher.ask(lambda _mirror, begun=round_begun: begun.set())  # type: ignore[misc]
+            assert round_begun.wait(60)
+        share = replace(self._kept.share, home="a machine far away") if away else self._kept.share
+        return trial_place(self.trial.path, self._config, share, self._machines / uuid4().hex)
+
+    def train(self, epoch: int, *, away: bool) -> None:
+        """Take the trial up, train it to an epoch and tell of that."""
+        assert self._kept is not None
+        place = self.begin(away=away)
+        keep_epoch(place.folder, epoch)
+        effective = place.after_epoch()
+        if effective is None:
+            self._kept.on_home(self.trial.path)
+        else:
+            self._kept.on_away(self.trial.path, effective)
+
+    def end(self, epoch: int) -> None:
+        kept = self._kept
+        assert kept is not None
+        until(lambda: kept.bring_home(self.trial.path, with_weights=True, epoch=epoch))
+
+
+def keep_epoch(folder: TrialFolder, epoch: int) -> None:
+    keep_state(folder, epoch)
+    folder.effective.write_text(f"epochs: {epoch}\n")
+    folder.log.write_text(f"epoch {epoch}")
+
+
+@pytest.fixture
+def life(tmp_path: Path, shapes: Path) -> Life:
+    return Life(tmp_path, trial_config(shapes))
+
+
+@contextmanager
+def killed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let drivers end without a last round, as a kill between two rounds does."""
+
+    def finish(_run: RunFolder, hold: Hold, pusher: Pusher, _seconds: float) -> str:
+        pusher._closing.set()
+        pusher._over.set()
+        pusher._thread.join()
+        hold.end()
+        return ""
+
+    with monkeypatch.context() as patched:
+        patched.setattr(kept_module, "_finish", finish)
+        yield
+
+
+@pytest.mark.parametrize(
+    "stints",
+    [
+        pytest.param([(10, True), (30, True)], id="away-and-away-again"),
+        pytest.param([(10, False), (30, True)], id="begun-at-home"),
+        pytest.param([(10, True), (20, False), (30, True)], id="home-in-between"),
+        pytest.param([(10, True), (30, False)], id="home-at-last"),
+    ],
+)
+def test_a_driver_that_goes_on_never_sends_old_files_of_its_own_over_newer_ones(
+    life: Life, stints: list[tuple[int, bool]]
+) -> None:
+    for epoch, away in stints:
+        with life.driver():
+            life.train(epoch, away=away)
+    with life.driver():
+        check_whole(life.trial, {30})
+    assert epoch_there(life.there) == 30
+    assert life.trial.log.read_text() == "epoch 30"
+
+
+def test_a_trial_that_comes_back_to_the_drivers_machine_stays_as_it_is_there(life: Life) -> None:
+    with life.driver():
+        life.train(5, away=True)
+        life.train(6, away=False)
+        until(lambda: epoch_there(life.there) == 6)  # it is sent from here again
+        keep_epoch(life.trial, 40)
+        life.end(40)
+        check_whole(life.trial, {40})
+        assert life.trial.log.read_text() == "epoch 40"
+    assert epoch_there(life.there) == 40
+
+
+def test_a_driver_that_is_killed_after_a_trial_came_back_does_not_fetch_the_old_one(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with killed(monkeypatch), life.driver() as kept:
+        keep_epoch(life.trial, 7)
+        kept.on_away(life.trial.path, "epochs: 6\n")  # by a machine that had not got on as far
+        life.there.write("trial.log", b"epoch 6")
+        life.train(8, away=False)
+        until(lambda: epoch_there(life.there) == 8)
+        keep_epoch(life.trial, 11)  # not sent: too soon after the last
+    with life.driver():
+        assert epoch_here(life.trial) == 11
+
+
+def test_a_trial_is_taken_back_though_the_storage_is_lost_just_then(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = 0
+
+    def files(remote: Remote, under: str = "") -> list[RemoteFile]:
+        nonlocal lost
+        lost += under == "trials/0007"
+        if lost and lost < 3:
+            raise StorageError(f"{remote.url}: lost")
+        return whole(remote, under)
+
+    whole = Remote.files
+    monkeypatch.setattr("tune_cnn.storage.pusher._SHORTEST_WAIT_SECONDS", 0.02)
+    with life.driver():
+        life.train(5, away=True)
+        monkeypatch.setattr(Remote, "files", files)
+        life.train(6, away=False)
+        until(lambda: epoch_there(life.there) == 6)
+    assert lost == 3
+
+
+def test_a_worker_at_home_that_is_lost_before_a_word_leaves_no_doubt(life: Life) -> None:
+    with life.driver():
+        life.train(10, away=True)
+        life.begin(away=False)  # fetches the trial, and is lost
+        life.train(30, away=True)
+    with life.driver():
+        check_whole(life.trial, {30})
+
+
+def test_a_trial_of_which_nothing_had_arrived_belongs_to_this_machine(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with life.driver() as kept:
+        kept.on_away(life.trial.path, "epochs: 5\n")
+    with killed(monkeypatch), life.driver():
+        life.train(10, away=False)
+        until(lambda: epoch_there(life.there) == 10)
+        keep_epoch(life.trial, 11)  # not sent: too soon after the last
+    with life.driver():
+        assert epoch_here(life.trial) == 11
+
+
+def test_a_trial_that_could_not_be_fetched_is_fetched_by_the_next_driver_over_what_lies_here(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(remote: Remote, _folder: Path, _wanted: object) -> list[RemoteFile]:
+        raise StorageError(f"{remote.url}: lost")
+
+    monkeypatch.setattr(kept_module, "_WAITS_SECONDS", ())
+    with life.driver():
+        life.train(10, away=False)
+    with life.driver():
+        life.train(30, away=True)
+        with monkeypatch.context() as patched:
+            patched.setattr(kept_module, "pull", lost)
+            life.end(30)
+    assert life.trial.log.read_text() == "epoch 10"
+    with life.driver():
+        check_whole(life.trial, {30})
+
+
+def test_what_a_trial_that_failed_before_its_first_epoch_left_elsewhere_comes_home(life: Life) -> None:
+    with life.driver() as kept:
+        place = life.begin(away=True)
+        place.folder.error.write_text("ValueError: no such layer")
+        place.finish()
+        kept.on_away(life.trial.path, "")
+        life.end(0)
+    assert life.trial.error.read_text() == "ValueError: no such layer"
+    assert life.trial.config.is_file()
+    assert not life.trial.effective.exists()
+    assert not life.trial.away.exists()
+
+
+def test_where_nothing_arrived_of_a_trial_that_failed_its_folder_stays(life: Life) -> None:
+    with life.driver() as kept:
+        life.trial.path.mkdir(parents=True)
+        life.trial.config.write_text("model: {}\n")
+        kept.on_away(life.trial.path, "")
+        life.end(0)
+        assert life.trial.config.read_text() == "model: {}\n"
+    assert {file.name for file in life.there.files()} == {"config.yaml"}
+
+
+def test_whatever_trials_machines_and_drivers_do_nothing_newer_is_lost(
+    tmp_path: Path, shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}")  # noqa: T201
+    rng, config = random.Random(seed), trial_config(shapes)  # noqa: S311
+    for number in range(5):
+        life, newest = Life(tmp_path / f"{number}", config), 0
+        for _ in range(5):
+            with killed(monkeypatch) if rng.random() < 0.5 else monkeypatch.context(), life.driver():
+                assert epoch_here(life.trial) == newest, (seed, number)
+                for _ in range(rng.randrange(3)):
+                    away = rng.random() < 0.5
+                    if rng.random() < 0.3:
+                        life.begin(away=away)  # and lost before a word
+                    else:
+                        newest += rng.randint(1, 5)
+                        life.train(newest, away=away)
+        with life.driver():
+            life.end(newest)
+            assert epoch_here(life.trial) == newest, (seed, number)
+        assert epoch_there(life.there) == newest, (seed, number)
