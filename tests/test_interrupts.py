@@ -25,6 +25,7 @@ except KeyboardInterrupt:
 sys.exit(interrupts.exit_code)
 """
 WAITS = 'print("listens", flush=True); time.sleep(60)'
+THROWN_AWAY = f'type("Goes", (), {{"__del__": lambda _: [{WAITS.replace("; ", ", ")}]}})(); time.sleep(60)'
 STUCK = f"""try: {WAITS}
         except KeyboardInterrupt: print("swallowed", flush=True)
         time.sleep(60)"""
@@ -45,6 +46,13 @@ def test_the_first_signal_ends_the_command_in_order(number: signal.Signals, code
     process.send_signal(number)
     assert process.communicate(timeout=30) == (f"in order {code}\n", "")
     assert process.returncode == code
+
+
+def test_a_signal_that_an_object_swallows_as_it_goes_ends_the_command_all_the_same() -> None:
+    process = started(THROWN_AWAY)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30) == ("in order 130\n", "")
+    assert process.returncode == 130
 
 
 @pytest.mark.parametrize("work", [WAITS, STUCK], ids=["stuck-in-cleaning-up", "interrupt-swallowed"])

@@ -32,23 +32,29 @@ class Interrupts:
         self.farewell: Callable[[], str] = str
         """Gives what is said last where order takes too long; nothing by default."""
         self._came = 0.0
+        self._swallowed = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Answer signals within the block. A command that was started deaf to Ctrl-C, in the background, stays so."""
         numbers = (signal.SIGTERM, signal.SIGINT)
         before = {number: signal.getsignal(number) for number in numbers}
+        hook_before, sys.unraisablehook = sys.unraisablehook, self._unraisable
         for number in numbers:
             if before[number] is not signal.SIG_IGN:
                 signal.signal(number, self._end)
         try:
             yield
         finally:
+            sys.unraisablehook = hook_before
             for number in numbers if not self.exit_code else ():  # else the process is about to end, and is to do so
                 signal.signal(number, before[number])
 
     def _end(self, number: int, _frame: object) -> None:
         now = time.monotonic()
+        if self._swallowed:
+            self._swallowed = False
+            raise KeyboardInterrupt
         if self.exit_code:
             if now - self._came > _SECONDS_OF_ONE:
                 self.leave()
@@ -58,6 +64,16 @@ class Interrupts:
         late.daemon = True
         late.start()
         raise KeyboardInterrupt
+
+    def _unraisable(self, unraisable: "sys.UnraisableHookArgs") -> None:
+        """Interrupt once more where an object that was just thrown away has swallowed it, and say nothing."""
+        if not (self.exit_code and unraisable.exc_type is KeyboardInterrupt):
+            sys.__unraisablehook__(unraisable)
+            return
+        self._swallowed = True
+        again = threading.Timer(0.01, os.kill, (os.getpid(), self.exit_code - 128))
+        again.daemon = True
+        again.start()
 
     def leave(self) -> None:
         """Say farewell and end the process here and now, whatever it waits for."""
