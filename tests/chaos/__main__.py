@@ -112,11 +112,11 @@ PARTS: Mapping[str, Part] = {
 
 
 def _each(jobs: int, act: Callable[[One], str], ones: Sequence[One]) -> list[str]:
-    """Do something with each, some at a time; gives what did not hold, and says it at once."""
+    """Do something with each, some at a time; gives what did not hold, and says at once in a line that it did not."""
 
     def told(one: One) -> str:
         if fault := act(one):
-            print(f"  {fault}", flush=True)
+            print(f"  {fault.splitlines()[0][:200]}", flush=True)
         return fault
 
     with ThreadPoolExecutor(jobs) as pool:

@@ -248,17 +248,14 @@ def test_the_command_that_a_refusal_names_is_understood(run: Path, within: Withi
     assert read_yaml(run / "space.yaml").tree["training"]["epochs"] == 8
 
 
-ON_RAY = pytest.mark.parametrize(
-    "on_ray", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["in-this-process", "on-ray"]
-)
-
-
 @pytest.fixture
 def trained_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     train_in_this_process(monkeypatch, tmp_path)
 
 
-@ON_RAY
+@pytest.mark.parametrize(
+    "on_ray", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["in-this-process", "on-ray"]
+)
 def test_a_run_is_extended_by_a_changed_space(
     run: Path, command: Command, within: Within, trained_here: None, tmp_path: Path, on_ray: bool
 ) -> None:
