@@ -37,8 +37,17 @@ def read_json(path: Path) -> Any:
         OSError: as `read_file`.
         ValueError: it is no JSON, or nested too deep.
     """
+    return parse_json(read_file(path, most_bytes=MOST_JSON_BYTES))
+
+
+def parse_json(text: bytes) -> Any:
+    """Give what a JSON text holds that a stranger may have written.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deep.
+    """
     try:
-        return json.loads(read_file(path, most_bytes=MOST_JSON_BYTES))
+        return json.loads(text)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
 

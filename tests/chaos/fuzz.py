@@ -1,11 +1,13 @@
 """Inputs that nobody would write: each target is fed mutations of good ones, for so many seconds; nothing may crash.
 
-`make fuzz SECONDS=600` for ten minutes a target; the suite runs each for moments. A crash is any error but those that
+`make fuzz SECONDS=600` for ten minutes a target, each time with others; the suite feeds each a few that are always the
+same, so that a change alone turns it red. A crash is any error but those that
 are raised on purpose, which the command line shows as a message. Hypothesis shrinks what it finds.
 """
 
 import argparse
 import logging
+import math
 import random
 import sys
 import tempfile
@@ -21,7 +23,6 @@ from hypothesis import strategies as st
 
 from tests.chaos.fuzz_targets import TARGETS, Feed, Mutation, Target
 
-_ROUND = 100  # examples; then the clock is looked at
 _MARKS = (
     *(b"{", b"}", b"[", b"]", b": ", b"- ", b"\n", b"\n  ", b"\t", b"&a ", b"*a", b"!!", b"#", b"|", b">", b"? ", b"'"),
     *(b'"', b"\x00", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r", b",", b";", b"../", b"/etc/", b"=", b"\\"),
@@ -31,8 +32,8 @@ _ADDED = st.one_of(st.binary(max_size=3), st.sampled_from(_MARKS))
 MUTATIONS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 6), _ADDED), min_size=1, max_size=4)
 
 
-def fuzz(target: Target, folder: Path, *, seconds: float, first_seed: int) -> int:
-    """Feed a target for so long; gives how many inputs it took.
+def fuzz(target: Target, folder: Path, *, first_seed: int, seconds: float = math.inf, rounds: float = math.inf) -> int:
+    """Feed a target for so long, or so many rounds; gives how many inputs it took.
 
     Raises:
         Exception: whatever the target crashed with, with the input in its notes.
@@ -40,8 +41,8 @@ def fuzz(target: Target, folder: Path, *, seconds: float, first_seed: int) -> in
     feed, taken, until = target.make(folder), 0, time.monotonic() + seconds
     with _silent():
         for number in count(first_seed):
-            taken += _round(feed, number, until)
-            if time.monotonic() >= until:
+            taken += _round(feed, number, until, target.examples)
+            if time.monotonic() >= until or number + 1 - first_seed >= rounds:
                 break
     return taken
 
@@ -58,12 +59,12 @@ def _silent() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _round(feed: Feed, number: int, until: float) -> int:
+def _round(feed: Feed, number: int, until: float, examples: int) -> int:
     taken = 0
 
     @seed(number)
     @settings(
-        max_examples=_ROUND, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=False
+        max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=False
     )
     @given(mutations=MUTATIONS, choice=st.integers(0, 11))
     def one(mutations: list[Mutation], choice: int) -> None:

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
@@ -36,7 +37,10 @@ from tune_cnn.results.best_model import (
     state_text,
     tensors_name,
 )
+from tune_cnn.results.intervals import ImageAnswers, ImageCounts
+from tune_cnn.results.outcome_files import read_outcomes, write_outcomes
 from tune_cnn.results.records import RunFolder, TrialFolder
+from tune_cnn.search.cluster_check import check_cluster
 from tune_cnn.search.compare import compare_runs
 from tune_cnn.search.open_space import open_space
 from tune_cnn.search.recorded import read_recorded
@@ -82,8 +86,13 @@ def mutated(data: bytes, mutations: list[Mutation]) -> bytes:
 class Target:
     """Something that reads what it is given."""
 
-    id: str
     make: Callable[[Path], Feed]
+    examples: int
+    """In a round."""
+
+    @property
+    def id(self) -> str:
+        return self.make.__name__
 
 
 def spaces(folder: Path) -> Feed:
@@ -175,6 +184,34 @@ def models(folder: Path) -> Feed:
     return feed
 
 
+def outcomes(folder: Path) -> Feed:
+    """What models are said to have answered to images."""
+    numbers, file = np.arange(8), folder / "outcomes.npz"
+    kinds = ImageAnswers(numbers % 2, numbers % 3, 3, "ab"), ImageCounts(numbers.reshape(2, 2, 2), "cd")
+
+    def feed(mutations: list[Mutation], choice: int) -> None:
+        write_outcomes(file, {"val": kinds[choice % 2]})
+        file.write_bytes(mutated(file.read_bytes(), mutations))
+        if found := read_outcomes(file):
+            found["val"].counts(np.arange(len(found["val"])))
+
+    return feed
+
+
+def cluster_files(folder: Path) -> Feed:
+    """Files of `ray up` and of KubeRay."""
+    root = Path(__file__).parents[2]
+    texts = [(root / name).read_bytes() for name in ("cluster.yaml", "cluster-local.yaml", "kubernetes/rayjob.yaml")]
+    file = folder / "cluster.yaml"
+
+    def feed(mutations: list[Mutation], choice: int) -> None:
+        file.write_bytes(mutated(texts[choice % len(texts)], mutations))
+        with suppress(InputError):
+            check_cluster(file)
+
+    return feed
+
+
 def run_folders(folder: Path) -> Feed:
     """Run folders in which one file is not what it was."""
     ground, path = Ground.make(folder / "ground"), folder / "whole"
@@ -229,6 +266,13 @@ def _trial(folder: Path) -> TrialFolder:
     return trial
 
 
-TARGETS = tuple(
-    Target(make.__name__, make) for make in (spaces, tables, checkpoints, models, run_folders, command_lines)
+TARGETS = (
+    Target(spaces, 30),
+    Target(tables, 60),
+    Target(checkpoints, 20),
+    Target(models, 30),
+    Target(outcomes, 60),
+    Target(run_folders, 4),
+    Target(command_lines, 20),
+    Target(cluster_files, 10),
 )

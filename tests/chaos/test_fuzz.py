@@ -1,6 +1,5 @@
-"""Fuzzing, for moments; `make fuzz` for as long as you like."""
+"""Fuzzing, a few inputs each; `make fuzz` for as long as you like."""
 
-import random
 from pathlib import Path
 
 import pytest
@@ -8,10 +7,7 @@ import pytest
 from tests.chaos.fuzz import fuzz
 from tests.chaos.fuzz_targets import TARGETS, Target
 
-SEED = random.SystemRandom().randrange(10**6)
-
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.id)
 def test_nothing_that_is_read_crashes(target: Target, tmp_path: Path) -> None:
-    print(f"seed {SEED}")
-    assert fuzz(target, tmp_path, seconds=0.5, first_seed=SEED) > 0
+    assert fuzz(target, tmp_path, first_seed=0, rounds=1) > 0

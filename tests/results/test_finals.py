@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,6 +113,38 @@ def test_outcomes_come_back_as_they_were_kept(tmp_path: Path) -> None:
 def test_damaged_outcomes_are_no_outcomes(text: bytes | None, tmp_path: Path) -> None:
     if text:
         (tmp_path / "outcomes.npz").write_bytes(text)
+    assert read_outcomes(tmp_path / "outcomes.npz") is None
+
+
+def test_outcomes_with_one_byte_flipped_are_as_they_were_or_none(tmp_path: Path) -> None:
+    file, kept = tmp_path / "outcomes.npz", replace(answers(5), images="ab")
+    write_outcomes(file, {"val": kept})
+    data, none = file.read_bytes(), 0
+    for place in range(len(data)):
+        file.write_bytes(data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :])
+        found = read_outcomes(file)
+        none += found is None
+        if found:
+            np.testing.assert_array_equal(found["val"].counts(np.arange(IMAGES)), kept.counts(np.arange(IMAGES)))
+    assert none > len(data) / 2
+
+
+FOREIGN = {
+    "other-lengths": {"true": [0, 1], "predicted": [0]},
+    "beyond-the-classes": {"true": [0, 1], "predicted": [0, 2]},
+    "below-zero": {"true": [0, 1], "predicted": [0, -1]},
+    "fractions": {"true": [0, 1], "predicted": [0.5, 1]},
+    "table": {"true": [[0, 1]], "predicted": [[0, 1]]},
+    "endless-classes": {"true": [0, 1], "predicted": [0, 1], "classes": float("inf")},
+    "flat-counts": {"each": [1, 2, 3, 4]},
+    "counts-of-no-square": {"each": [[[1, 2]]]},
+}
+
+
+@pytest.mark.parametrize("arrays", FOREIGN.values(), ids=list(FOREIGN))
+def test_outcomes_that_nobody_can_have_written_are_none(arrays: dict[str, list[float]], tmp_path: Path) -> None:
+    whole: dict[str, Any] = {"images": "ab", "classes": 2, **arrays}
+    np.savez(tmp_path / "outcomes.npz", allow_pickle=False, **{f"val.{name}": value for name, value in whole.items()})
     assert read_outcomes(tmp_path / "outcomes.npz") is None
 
 

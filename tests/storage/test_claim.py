@@ -204,3 +204,15 @@ def test_of_threads_that_wait_to_ask_a_lost_storage_one_waits_for_all(
     assert len(asked) == 1
     clocks.steady += 1
     hold()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [b"", b"\xff", b"[]", b"[" * 3000, b'{"mark": "a"}', b'{"mark": "a", "host": "b", "pid": 1e999, "at_work": true}'],
+    ids=["empty", "binary", "list", "nested-too-deep", "cut-short", "endless"],
+)
+def test_an_odd_object_says_that_nobody_is_at_work(remote: Remote, odd: bytes) -> None:
+    remote.write(f"{DRIVERS}000002.json", odd)
+    claim = read_claim(remote)
+    assert claim is not None
+    assert (claim.number, claim.at_work) == (2, False)

@@ -217,11 +217,15 @@ ODD_STATES: dict[str, bytes | dict[str, Any]] = {
     "list-for-best": {"best": []},
     "best-without-a-score": {"best": {"epoch": 1}},
     "best-elsewhere": {"best": {"epoch": 1, "score": 0.5, "val_confusion": [], "tensors": "../x"}},
+    "best-that-is-endless": {"best": {"epoch": 1, "score": 0.5, "val_confusion": [[float("inf")]]}},
+    "best-beyond-64-bits": {"best": {"epoch": 1, "score": 0.5, "val_confusion": [[2**63]]}},
     "no-optimizer": {"optimizer": ...},
     "null-for-the-optimizer": {"optimizer": None},
     "optimizer-of-words": {"optimizer": {"scalars": {"one": {}}, "param_groups": []}},
     "no-frozen-units": {"frozen_units": ...},
+    "endless-frozen-units": {"frozen_units": float("inf")},
     "no-history": {"history": ...},
+    "words-for-the-history": {"history": "epochs"},
     "no-step": {"step": ...},
 }
 

@@ -12,10 +12,11 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -37,6 +38,7 @@ _OWN = "own_sha256"
 WEIGHTS, CARD, CONFIG = "model.safetensors", "model.json", "config.yaml"
 """The files of a model folder."""
 Tensors = dict[str, NDArray[Any]]
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class DamagedModelError(Exception):
@@ -49,10 +51,23 @@ class BestEpoch:
 
     epoch: int
     score: float
-    val_confusion: list[list[int]]
+    val_confusion: list[list[_Count]]
     """(C, C) counts, rows true, columns predicted."""
     tensors: str = ""
     """The file beside the checkpoint that holds what had moved by then; empty for the checkpoint's own."""
+
+
+_BEST_EPOCH = TypeAdapter(BestEpoch)
+
+
+def best_told(body: Mapping[str, Any]) -> BestEpoch | None:
+    """Give the best epoch that the body of a STATE tells of; None if there was none yet.
+
+    Raises:
+        KeyError, ValueError: what stands there tells of none, though not by saying so.
+    """
+    told = body[BEST]
+    return None if told is None else _BEST_EPOCH.validate_python(told)
 
 
 def tensors_name(epoch: int, data: bytes) -> str:
@@ -170,8 +185,8 @@ def _best_epoch(folder: TrialFolder) -> tuple[Path, BestEpoch] | None:
     """Find the checkpoint of the training whose model is kept, of folds the first one's, and its best epoch."""
     for place in (folder.last, folder.last / "fold-1"):
         if (place / STATE).is_file():
-            body = read_own(place / STATE)[BEST]
-            return None if body is None else (place, BestEpoch(**body))
+            best = best_told(read_own(place / STATE))
+            return None if best is None else (place, best)
     return None
 
 

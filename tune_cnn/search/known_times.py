@@ -39,7 +39,7 @@ def known_times(cache_dir: Path, space: Space, offered: Slots) -> Costs | None:
     try:
         body = json.loads(_file(cache_dir, space, offered.concurrent).read_bytes())
         return _costs(body) if body["format"] == _FORMAT else None
-    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+    except (OSError, ValueError, OverflowError, TypeError, LookupError, AttributeError):
         return None
 
 

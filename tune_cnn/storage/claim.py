@@ -23,8 +23,10 @@ from threading import Lock
 from typing import Any
 from uuid import uuid4
 
+from pydantic import TypeAdapter
+
 from tune_cnn.errors import RunFolderError, StorageError
-from tune_cnn.files import write_whole
+from tune_cnn.files import parse_json, write_whole
 from tune_cnn.results.display import place
 from tune_cnn.storage.remote import Remote
 
@@ -66,6 +68,9 @@ class Claim:
         return f"a search on {self.host} (process {self.pid})"
 
 
+_CLAIM = TypeAdapter(Claim)
+
+
 def read_claim(remote: Remote) -> Claim | None:
     """Say who was at work on a run last; None if there was nobody.
 
@@ -77,8 +82,8 @@ def read_claim(remote: Remote) -> Claim | None:
         return None
     newest = max(found, key=lambda match: match[1])
     try:
-        return replace(Claim(**json.loads(remote.read(newest[0]) or b"")), number=int(newest[1]))
-    except (ValueError, TypeError):
+        return replace(_CLAIM.validate_json(remote.read(newest[0]) or b""), number=int(newest[1]))
+    except ValueError:
         return Claim(mark="", host="", pid=0, at_work=False, seconds=0.0, number=int(newest[1]))
 
 
@@ -242,7 +247,7 @@ def _body(claim: Claim) -> bytes:
 
 def _read_mark(folder: Path) -> dict[str, Any]:
     try:
-        told = json.loads((folder / _MARK).read_bytes())
+        told = parse_json((folder / _MARK).read_bytes())
     except (OSError, ValueError):
         return {}
     return told if isinstance(told, dict) else {}

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from tune_cnn.files import parse_json
 from tune_cnn.results.best_model import BEST, CARD, STATE
 from tune_cnn.storage.remote import Remote, RemoteFile, side_by_side
 
@@ -249,7 +250,7 @@ def _linked(state: Path, part: Path) -> list[Path]:
         old.unlink()
     try:
         _link(state, part / STATE)
-        body = json.loads((part / STATE).read_bytes())
+        body = parse_json((part / STATE).read_bytes())
         names = {body["tensors"], *([body[BEST]["tensors"]] if body[BEST] else [])}
         for name in names:
             _link(state.parent / Path(name).name, part / Path(name).name)

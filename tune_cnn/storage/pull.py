@@ -1,7 +1,6 @@
 """Brings what `Mirror` has sent back into a folder of this machine."""
 
 import hashlib
-import json
 import re
 import shutil
 import tempfile
@@ -11,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from tune_cnn.errors import RunFolderError, StorageError
-from tune_cnn.files import point_to, sync_all
+from tune_cnn.files import parse_json, point_to, sync_all
 from tune_cnn.results.best_model import BEST, CARD, STATE
 from tune_cnn.results.records import TrialFolder
 from tune_cnn.storage.claim import DRIVERS
@@ -127,8 +126,8 @@ def epoch_here(folder: TrialFolder) -> int:
 
 def _epoch(state: bytes | None) -> int:
     try:
-        return int(json.loads(state)["epoch"]) if state else 0
-    except (ValueError, KeyError, TypeError):
+        return int(parse_json(state)["epoch"]) if state else 0
+    except (ValueError, OverflowError, KeyError, TypeError):
         return 0
 
 
@@ -147,7 +146,7 @@ def _followed(remote: Remote) -> Remote:
 def _told_folder(pointer: bytes) -> str | None:
     """Give the model that an object names; None where it is damaged or leads elsewhere."""
     try:
-        folder = str(json.loads(pointer)["folder"])
+        folder = str(parse_json(pointer)["folder"])
     except (ValueError, KeyError, TypeError):
         return None
     return folder if _MODEL.fullmatch(folder) else None
@@ -203,7 +202,7 @@ def _target(pointer: Path) -> Path | None:
         told = pointer.read_bytes()
         if (folder := _told_folder(told)) is None:
             return None
-        model, body = pointer.parent / folder, json.loads(told)
+        model, body = pointer.parent / folder, parse_json(told)
         sound = all(_sha256(model / Path(name).name) == digest for name, digest in body["files"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

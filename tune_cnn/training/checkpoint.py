@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import NonNegativeInt, TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, optim
@@ -26,6 +27,7 @@ from tune_cnn.results.best_model import (
     STATE,
     BestEpoch,
     DamagedModelError,
+    best_told,
     read_own,
     read_sound,
     state_text,
@@ -58,6 +60,31 @@ class Checkpoint:
     history: list[dict[str, Any]]
     step: Mapping[str, Any]
     """How steps are made: in which precision, in how small micro-batches, gradients scaled how far."""
+
+
+@dataclass(frozen=True)
+class _PlainOptimizer:
+    scalars: dict[NonNegativeInt, dict[str, Any]]
+    param_groups: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """The body of a STATE, but for its format and the best epoch."""
+
+    epoch: NonNegativeInt
+    tensors: str
+    frozen_units: NonNegativeInt
+    frozen_sha256: str
+    optimizer: _PlainOptimizer
+    schedule: dict[str, Any]
+    stopping: dict[str, Any]
+    phase: dict[str, Any]
+    history: list[dict[str, Any]]
+    step: dict[str, Any]
+
+
+_PLAIN = TypeAdapter(_Plain)
 
 
 def moving_state(model: Network) -> dict[str, Tensor]:
@@ -196,21 +223,22 @@ def _json_or_nothing(file: Path) -> Any:
 def _read(folder: Path, body: Mapping[str, Any]) -> tuple[Checkpoint, BestEpoch | None]:
     if body["format"] != FORMAT:
         raise DamagedModelError(f"format {body['format']}, but this version of tune-cnn reads {FORMAT}")
-    best = None if body[BEST] is None else BestEpoch(**body[BEST])
+    best, plain = best_told(body), _PLAIN.validate_python(body)
     if best is not None:
         read_sound(folder / Path(best.tensors).name)
-    tensors = load(read_sound(folder / Path(body["tensors"]).name))  # a foreign file cannot name one outside its folder
+    # A foreign file cannot name one outside its folder.
+    tensors = load(read_sound(folder / Path(plain.tensors).name))
     checkpoint = Checkpoint(
-        epoch=body["epoch"],
+        epoch=plain.epoch,
         model={key.removeprefix(MOVING): value for key, value in tensors.items() if key.startswith(MOVING)},
-        frozen_units=body["frozen_units"],
-        frozen_sha256=body["frozen_sha256"],
-        optimizer=_join(tensors, body["optimizer"]),
-        schedule=body["schedule"],
-        stopping=body["stopping"],
-        phase=body["phase"],
-        history=body["history"],
-        step=body["step"],
+        frozen_units=plain.frozen_units,
+        frozen_sha256=plain.frozen_sha256,
+        optimizer=_join(tensors, plain.optimizer),
+        schedule=plain.schedule,
+        stopping=plain.stopping,
+        phase=plain.phase,
+        history=plain.history,
+        step=plain.step,
     )
     return checkpoint, best
 
@@ -245,10 +273,10 @@ def _split(optimizer: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, A
     return tensors, {"scalars": scalars, "param_groups": optimizer["param_groups"]}
 
 
-def _join(tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> dict[str, Any]:
-    state: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in plain["scalars"].items()}
+def _join(tensors: Mapping[str, Tensor], plain: _PlainOptimizer) -> dict[str, Any]:
+    state = {index: dict(values) for index, values in plain.scalars.items()}
     for key, value in tensors.items():
         if key.startswith("optimizer/"):
             _, index, name = key.split("/", 2)
             state.setdefault(int(index), {})[name] = value
-    return {"state": state, "param_groups": plain["param_groups"]}
+    return {"state": state, "param_groups": plain.param_groups}
