@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import optuna
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from tune_cnn.errors import RunFolderError, StoreError
@@ -21,6 +21,7 @@ from tune_cnn.search.history import History
 from tune_cnn.search.sampler import distributions, propose
 from tune_cnn.search.sealed import BrokenSealError, opened, sealed
 from tune_cnn.search.study_file import NAME, check_pages, is_half_made, make_study, root_of
+from tune_cnn.search.study_rows import Domains, StudyRows
 from tune_cnn.sections.search import SearchConfig
 from tune_cnn.space.schema import Drawn, Space
 
@@ -72,6 +73,9 @@ class Study:
         self._history = History(search)
         self._is_read = False  # whether the history has heard of all trials in the file, and is told of what happens
         self._trial_ids: dict[int, int] = {}
+        self._domains: Domains = {}
+        self._rows: StudyRows | None = None
+        """Where to write while a block is open."""
         self.path = Path(str(storage.engine.url.database))
 
     @classmethod
@@ -104,7 +108,7 @@ class Study:
             raise RunFolderError(f"{db}: not a study of tune-cnn, or a damaged one ({type(error).__name__})") from error
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
+    def at_once(self) -> Iterator[StudyRows]:
         """Commit all that is written within the block together: one wait for the disk in place of many.
 
         Whatever is raised within the block undoes all of it. What was learned of trials is then read again from the
@@ -119,9 +123,11 @@ class Study:
             with self._storage.engine.begin() as connection:
                 # Optuna commits what it writes, which this mode keeps from reaching the file before the block ends.
                 sessions(bind=connection, join_transaction_mode="rollback_only")
+                self._rows = rows = StudyRows(connection, self._study_id, self._domains)
                 try:
-                    yield
+                    yield rows
                 finally:
+                    self._rows = None
                     sessions.remove()
         except SQLAlchemyError as error:
             self._forget()
@@ -149,8 +155,8 @@ class Study:
         domains = distributions([one for one in space.parameters if one.key in drawn.values])
         number = len(self._history)
         kept = {DRAWN: sealed(DRAWN, dict(drawn.values))}
-        trial = create_trial(state=TrialState.RUNNING, params=drawn.values, distributions=domains, user_attrs=kept)
-        self._trial_ids[number] = self._storage.create_new_trial(self._study_id, template_trial=trial)
+        with self._writing() as rows:
+            self._trial_ids[number] = rows.begin_trial(number, drawn.values, domains, kept)
         self._history.begin(number, drawn.values)
         return number, drawn
 
@@ -166,8 +172,8 @@ class Study:
     @_stored
     def note(self, number: int, /, **attributes: Any) -> None:
         """Keep what is known of a trial besides its scores: values, seed, data, facts, peak_memory_mb, losses."""
-        for name, value in attributes.items():
-            self._keep(number, name, value)
+        with self._writing() as rows:
+            rows.keep(self._trial_id(number), _sealed_all(attributes))
 
     @_stored
     def report(self, number: int, epoch: EpochRecord, *, stop: str = "") -> None:
@@ -175,19 +181,19 @@ class Study:
 
         Telling an epoch again replaces it.
         """
-        trial_id = self._trial_id(number)
         body = epoch.as_json() | ({_STOP: stop} if stop else {})
-        self._keep(number, f"{_EPOCH}:{epoch.epoch:05d}", body)
-        self._storage.set_trial_intermediate_value(trial_id, epoch.epoch, epoch.score)
+        kept = _sealed_all({f"{_EPOCH}:{epoch.epoch:05d}": body})
+        with self._writing() as rows:
+            rows.keep_step(self._trial_id(number), epoch.epoch, epoch.score, kept)
         if self._is_read:
             self._history.report(number, epoch.epoch, epoch.score)
 
     @_stored
     def finish(self, number: int, state: State, score: float | None, reason: str = "") -> None:
         """Close a trial: complete with its best score, stopped with its curve, failed with the reason and no score."""
-        self.note(number, reason=reason)
-        values = [score] if state == "complete" and score is not None else None
-        self._storage.set_trial_state_values(self._trial_id(number), _OPTUNAS[state], values)
+        value = score if state == "complete" else None
+        with self._writing() as rows:
+            rows.end_trial(self._trial_id(number), _OPTUNAS[state], value, _sealed_all({"reason": reason}))
         if self._is_read:
             self._history.finish(number, state)
 
@@ -303,18 +309,25 @@ class Study:
             self._is_read = True
         return known
 
-    def _keep(self, number: int, name: str, value: Any) -> None:
-        """Keep something of a trial."""
-        self._storage.set_trial_user_attr(self._trial_id(number), name, sealed(name, value))
+    @contextmanager
+    def _writing(self) -> Iterator[StudyRows]:
+        """Give where to write: within the block that is open, else in a write of its own."""
+        if self._rows is not None:
+            yield self._rows
+            return
+        with self.at_once() as rows:
+            yield rows
 
     def _keep_of_search(self, name: str, value: Any) -> None:
         """Keep something of the search as a whole."""
-        self._storage.set_study_user_attr(self._study_id, name, sealed(name, value))
+        with self._writing() as rows:
+            rows.keep_of_study(_sealed_all({name: value}))
 
     def _forget(self) -> None:
         """Take nothing in memory for what stands in the file."""
         self._history, self._is_read = History(self._search), False
         self._trial_ids.clear()
+        self._domains.clear()
 
     def _user_attributes(self) -> dict[str, Any]:
         """Read what was kept of the search as a whole."""
@@ -329,6 +342,10 @@ class Study:
             found = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
             self._trial_ids[number] = found
         return self._trial_ids[number]
+
+
+def _sealed_all(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: sealed(name, value) for name, value in attributes.items()}
 
 
 def attributes_of(trial: FrozenTrial) -> dict[str, Any]:
