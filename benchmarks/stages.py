@@ -160,8 +160,9 @@ def driver_part(bench: Bench) -> Found:
     note = (
         f"The driver takes {found['results_per_second']:.0f} results per second and {found['driver_ms_per_trial']:.1f} "
         f"ms per trial, {found['driver_cpu_ms_per_trial']:.1f} ms of it computing; its memory: "
-        f"{found['resident_mb']:.0f} MiB, {found['growth_mb']:+.1f} MiB from the second tenth of {found['trials']} trials to "
-        f"the last. A driver that takes no time would keep {found['busy_ceiling']:.1%} busy."
+        f"{found['resident_mb']:.0f} MiB, {found['growth_mb']:+.1f} MiB from the second tenth of "
+        f"{found['trials']} trials to the last. A driver that takes no time would keep "
+        f"{found['busy_ceiling']:.1%} busy."
     )
     return Found([row], notes=[note], raw={"driver": found})
 
