@@ -103,7 +103,8 @@ def a_whole_search(writer: Writer) -> None:
             writer.keep_step(trial_id, step, value, {f"epoch:{step:05d}": {"seconds": number + 0.1}})
         writer.keep(trial_id, {"lr": 2, "peak": None})
         if number < len(ENDS):
-            writer.end_trial(trial_id, *ENDS[number], {"reason": "why: ü"})
+            state, best = ENDS[number]
+            writer.end_trial(trial_id, state, best, {"reason": "why: ü"})
     writer.keep_of_study({"seconds": 1.5, "final:1": {"failure": ""}})
     writer.keep_of_study({"seconds": 2.5})
 

@@ -12,7 +12,7 @@ from tune_cnn.data.cache import Cache
 from tune_cnn.models.hub import TRIAL_ENVIRONMENT
 from tune_cnn.progress import Patience
 from tune_cnn.results.failures import Failure
-from tune_cnn.results.records import RunFolder
+from tune_cnn.results.records import RunFolder, TrialFolder
 from tune_cnn.search import worker
 from tune_cnn.search.bridge import failure_message
 from tune_cnn.storage.place import Share, machine_id
@@ -31,14 +31,14 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
 def test_what_was_read_back_is_told_with_the_first_epoch_of_each_phase(
     tmp_path: Path, shapes: Path, cache: Cache, told: list[dict[str, str]]
 ) -> None:
-    def two_phases(config: TrialConfig, _folder: Any, *, on_epoch: Any, on_read_back: Any, **_more: Any) -> None:
+    def two_phases(config: TrialConfig, folder: TrialFolder, *, on_epoch: Any, on_read_back: Any, **_more: Any) -> None:
         for phase, epochs in (("warm_up", (1, 2)), ("train", (3, 4))):
             on_read_back({"observed": {"phase": phase}})
             for number in epochs:
                 on_epoch(epoch_of(config, number), facts_of(config), 100.0)
 
-    job = {"config": trial_config(shapes).model_dump(mode="json"), "folder": str(tmp_path), "note": ""}
-    job |= {"expected_data": None}
+    config = trial_config(shapes).model_dump(mode="json")
+    job = {"config": config, "folder": str(tmp_path), "note": "", "expected_data": None}
     worker.run_job(job, metric="val_accuracy", cache=cache, handed={}, patience=Patience(), work=two_phases)
     messages = [json.loads(each[worker.MESSAGE]) for each in told]
     assert [each.get("read_back") for each in messages] == [
