@@ -10,6 +10,7 @@ import typer
 from tune_cnn import cli_options as options
 from tune_cnn.cli_terminal import cache_of, terminal
 from tune_cnn.errors import InputError, RunFolderError
+from tune_cnn.invocation import program
 from tune_cnn.urls import absolute, is_url
 
 app = typer.Typer(rich_markup_mode=None)
@@ -92,7 +93,7 @@ def backbones(
 
     found = find(pattern)
     if not found:
-        raise InputError(f"no backbone matches {pattern!r}; run `tune-cnn backbones` for all of them")
+        raise InputError(f"no backbone matches {pattern!r}; run `{program()} backbones` for all of them")
     width = max(len(facts.name) for facts in found)
     for facts in found:
         typer.echo(

@@ -6,7 +6,8 @@ import typer
 
 from tune_cnn import cli_options as options
 from tune_cnn.cli_terminal import terminal
-from tune_cnn.results.display import line
+from tune_cnn.invocation import program
+from tune_cnn.results.display import line, word
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -28,7 +29,8 @@ def init(
     from tune_cnn.starter import write_starter
 
     file = write_starter(data_dir, out)
-    _say(f"wrote {file}; try `tune-cnn check {file}`, then `tune-cnn search {file}`")
+    name = word(str(file))
+    _say(f"wrote {file}; try `{program()} check {name}`, then `{program()} search {name}`")
 
 
 @app.command()

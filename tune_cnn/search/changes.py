@@ -8,12 +8,11 @@ from typing import Any
 
 from tune_cnn.data.dataset import ImageData
 from tune_cnn.errors import RunFolderError, SpaceFileError
-from tune_cnn.results.display import word
 from tune_cnn.results.records import RunFolder
+from tune_cnn.search.commands import extend_command, resume_command
 from tune_cnn.search.run_facts import FORMAT, RunFacts
 from tune_cnn.space.expressions import is_expression
 from tune_cnn.space.schema import NOT_IN_DIGEST, Space, read_space
-from tune_cnn.storage.claim import name_of
 
 _MOST_DIFFERENCES = 20
 _MOST_LETTERS = 200  # of one value
@@ -63,14 +62,13 @@ def refuse_space(run: RunFolder, space: Space, asked: Asked) -> RunFolderError:
     if not found:
         return RunFolderError(f"{run.space}: was changed since the last call; bring it back from a copy")
     trials = int(before["search"]["trials"]) + space.search.trials
-    folder = word(name_of(run.path))
     return RunFolderError(
         [
             f"{run.path}: holds another search, its space differs from this one:",
             *(f"  {text}" for text in found[:_MOST_DIFFERENCES]),
             *([f"  and {len(found) - _MOST_DIFFERENCES} more"] if len(found) > _MOST_DIFFERENCES else []),
-            f"to go on with the space it has: tune-cnn resume {folder}",
-            f"to add trials of this one: tune-cnn extend {folder} --trials {trials} {shlex.join(asked.words)}",
+            f"to go on with the space it has: {resume_command(run.path)}",
+            f"to add trials of this one: {extend_command(run.path, trials)} {shlex.join(asked.words)}",
             _OTHER_NAME,
         ]
     )

@@ -13,8 +13,9 @@ from filelock import FileLock
 
 from tune_cnn.errors import RunFolderError, StorageError, StoreError
 from tune_cnn.files import sweep, write_whole
+from tune_cnn.invocation import program
 from tune_cnn.results.best_model import BEST
-from tune_cnn.results.display import place
+from tune_cnn.results.display import place, word
 from tune_cnn.results.records import RunFolder, TrialFolder
 from tune_cnn.search.driver_lock import driver_lock
 from tune_cnn.storage.claim import Claim, HeldRemote, Hold, check_free, is_newest, mark, read_claim
@@ -334,7 +335,7 @@ def _finish(run: RunFolder, hold: Hold, pusher: Pusher, seconds: float) -> str:
         return ""
     return (
         f"{hold.remote.url} does not have all of this run: {why}; all of it lies in {place(run.path)} on this machine: "
-        f"`tune-cnn resume {hold.remote.url}`, called here, sends it"
+        f"`{program()} resume {word(hold.remote.url)}`, called here, sends it"
     )
 
 
