@@ -3,6 +3,7 @@
 import json
 
 import typer
+from typer.main import get_command
 
 from tune_cnn import cli_options as options
 from tune_cnn.cli_terminal import terminal
@@ -54,7 +55,17 @@ def check_cluster(file: options.ClusterFile) -> None:
     """
     from tune_cnn.search.cluster_check import check_cluster
 
-    _say(f"{file}: {check_cluster(file)}, nothing wrong or open")
+    what = check_cluster(file, commands=options_of_commands())
+    _say(f"{file}: {what}, nothing wrong or open")
+
+
+def options_of_commands() -> dict[str, list[str]]:
+    """Give the names of all commands, and the options that each has."""
+    from tune_cnn.cli import app as whole
+
+    commands = get_command(whole).commands  # type: ignore[attr-defined]  # it is a group
+    names = {name: [word for each in command.params for word in each.opts] for name, command in commands.items()}
+    return {name: [word for word in words if word.startswith("--")] for name, words in names.items()}
 
 
 def _say(text: str) -> None:
