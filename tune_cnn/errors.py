@@ -5,6 +5,7 @@ TuneCnnError
 │   ├── SpaceFileError    a space, config or model file
 │   ├── ClusterFileError  a file for `ray up` or Kubernetes
 │   ├── DataError         the images and their labels
+│   │   ├── UnreadableImagesError  some cannot be read
 │   │   └── ChangedDataError  they are others than the search began with: it stops, nothing is lost
 │   ├── WeightsError      pretrained weights that cannot be had or do not fit
 │   ├── RunFolderError    a run folder that is missing, foreign or another search's
@@ -17,7 +18,7 @@ TuneCnnError
 └── StoreError            disk or cluster: the search stops, nothing is lost
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class TuneCnnError(Exception):
@@ -42,6 +43,14 @@ class ClusterFileError(InputError):
 
 class DataError(InputError):
     """The images, their labels or their layout cannot be used as they are."""
+
+
+class UnreadableImagesError(DataError):
+    """Some images cannot be read: for each the file and the reason, and how many there are by split, these too."""
+
+    def __init__(self, reasons: Iterable[str], counts: Mapping[str, int]) -> None:
+        self.reasons, self.counts = tuple(reasons), counts
+        super().__init__(f"{reason}; replace it, or write data.on_bad: skip to leave it out" for reason in self.reasons)
 
 
 class ChangedDataError(DataError):
