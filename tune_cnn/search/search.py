@@ -90,6 +90,8 @@ def search(
     refuse_links_out(places.run.path)
     storage = places.storage
     check_apart(storage, space.data_root)
+    if places.address and not places.run.run.exists():  # what has been begun may be over, and need no cluster
+        ray_cluster.check_answers(places.address, insecure=places.insecure_cluster)
     with driver_lock(places.run, note=screen.note), kept_in_storage(places.run, storage, screen.note) as kept:
         if kept is None:  # else it has been done before something was written there
             sweep(places.run.path)
