@@ -1,4 +1,4 @@
-"""The chaos suite, short: `make chaos` does much more of the same. Seeds are printed with what did not hold."""
+"""The chaos suite, short: the same points each time; `make chaos` does much more, each time with other ones."""
 
 import random
 from pathlib import Path
@@ -11,8 +11,7 @@ from tests.chaos.ground import KINDS, ONE_BY_ONE, Ground
 from tests.chaos.kills import Undisturbed, kill_and_resume, undisturbed
 from tests.chaos.points import Points
 
-SEED = random.SystemRandom().randrange(10**6)
-DICE = random.Random(SEED)
+SEED = 2
 
 
 @pytest.fixture(scope="module")
@@ -28,21 +27,22 @@ def whole(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Undisturb
 def test_killed_drivers_lose_nothing_and_come_to_the_same_tables(
     ground: Ground, whole: Undisturbed, tmp_path: Path
 ) -> None:
-    kind = DICE.choice(KINDS)
+    kind = random.Random(SEED).choice(KINDS)
     alone = whole if kind == ONE_BY_ONE else undisturbed(ground, kind, tmp_path)
-    assert kill_and_resume(ground, kind, tmp_path, alone, seed=SEED, kills=2).faults == [], f"seed {SEED}"
+    assert kill_and_resume(ground, kind, tmp_path, alone, seed=SEED, kills=2).faults == []
 
 
 def test_a_fault_at_a_write_a_sync_or_a_rename_loses_nothing(ground: Ground, tmp_path: Path) -> None:
     points = Points(ground, tmp_path / "points")
-    chosen = DICE.sample(points.all(), 1)
-    assert [fault for one in chosen if (fault := points.strike(one))] == [], f"seed {SEED}"
+    chosen = random.Random(SEED).sample(points.all(), 1)
+    assert [fault for one in chosen if (fault := points.strike(one))] == []
 
 
 def test_a_damaged_file_is_noticed_or_does_no_harm(ground: Ground, tmp_path: Path) -> None:
-    damaged = Damaged(ground, tmp_path / "damaged", interrupted=DICE.random() < 0.5)
-    chosen = DICE.sample(list(damaged.all(DICE, flips=2)), 1)
-    assert [fault for one in chosen if (fault := damaged.try_out(one))] == [], f"seed {SEED}"
+    dice = random.Random(SEED)
+    damaged = Damaged(ground, tmp_path / "damaged", interrupted=dice.random() < 0.5)
+    chosen = dice.sample(list(damaged.all(dice, flips=2)), 1)
+    assert [fault for one in chosen if (fault := damaged.try_out(one))] == []
 
 
 def test_of_many_drivers_on_one_folder_one_searches(ground: Ground, whole: Undisturbed, tmp_path: Path) -> None:

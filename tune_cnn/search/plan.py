@@ -122,7 +122,8 @@ def plan_search(opened: OpenedSpace, *, cache: Cache, weights_dir: Path | None, 
         check_folds(space, data, seed=default.data.splits.seed)
         missing = _missing_weights(opened, weights_dir, cache)
         if beside:
-            note(f"waiting for {beside} processes that train beside what is timed, as the other trials will …")
+            others = "1 process that trains" if beside == 1 else f"{beside} processes that train"
+            note(f"waiting for {others} beside what is timed, as the other trials will …")
         wait()
         opening = _seconds_of(lambda: open_data(default.data, default.image, cache=cache))
         measured = measure(pool, data, cache=cache, note=note)
