@@ -68,7 +68,7 @@ def predict(
     A saved one (of a run its best, of a trial its best epoch's), or an untouched ImageNet network, so that you see what
     your training adds.
     """
-    from tune_cnn.models.catalogue import is_backbone, no_model
+    from tune_cnn.models.catalogue import facts, is_backbone, no_model
 
     saved = is_url(model) or Path(model).is_dir()
     if not saved and not is_backbone(model):
@@ -83,6 +83,8 @@ def predict(
             from tune_cnn.models.chosen import check_usable
 
             check_usable(folder)
+        else:
+            facts(model)  # names a misspelt tag
         if not any(image.exists() for image in images):
             raise DataError(f"{image}: cannot be read: no such file" for image in images)
         from tune_cnn.evaluation import predict as predict_images

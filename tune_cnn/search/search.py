@@ -129,7 +129,7 @@ def search(
             screen.lines({"estimate": told})
         from tune_cnn.search.conclusion import conclude
 
-        conclude(session, finals, places, screen, task=default.task)
+        conclude(session, finals, places, screen, task=default.task, has_test="test" in data.splits)
 
 
 def _weights(pair: tuple[str, str], places: SearchPlaces) -> "ResolvedWeights":
@@ -273,6 +273,7 @@ def _run(
             finals = _finals(session, study, screen)
         if finals and not finals.over:
             _tell_if_short(session, screen)
+            screen.note(finals.what)
             run_jobs(finals, lambda _number: True)
     return finals
 
