@@ -146,6 +146,7 @@ def leaderboard(run: Path) -> pd.DataFrame:
 def test_a_search_says_what_it_does_and_what_came_of_it(printed: str) -> None:
     for word in ("search", "data", "device", "sampler", "scheduler", "budget", "trial 0 begins", "best model", "rank"):
         assert word in printed
+    assert "scoring the models of the best trials on the test images, 2 of them …\n" in printed
     assert "ray" not in printed.lower().replace("array", "")
 
 
