@@ -12,6 +12,7 @@ from tune_cnn import cli_options as options
 from tune_cnn.cli_terminal import cache_of, terminal
 from tune_cnn.errors import DataError, InputError, RunFolderError
 from tune_cnn.invocation import program
+from tune_cnn.masking import masked
 from tune_cnn.results.display import line
 from tune_cnn.urls import absolute, is_url
 
@@ -158,4 +159,4 @@ def _pulled(url: str, into: Path) -> tuple[Path, str]:
 
 def _say(text: str) -> None:
     """Say something beside the output proper."""
-    Console(stderr=True).print(line(text), soft_wrap=True)
+    Console(stderr=True).print(line(masked(text)), soft_wrap=True)

@@ -24,6 +24,13 @@ MALFORMED_JOBS = [
     ),
     MalformedCluster("an-option-of-another-command", JOB, "--address auto", "--best-per x", "known here: --data"),
     MalformedCluster("a-misspelt-command", JOB, "tune-cnn search", "tune-cnn serch", "did you mean 'search'?"),
+    MalformedCluster(
+        "a-misspelt-option-in-a-line-that-goes-on",
+        JOB,
+        "tune-cnn search /shared/photos.yaml --data",
+        "|\n    tune-cnn search /shared/photos.yaml \\\n      --daata /shared/x --data",
+        "did you mean '--data'?",
+    ),
     MalformedCluster("an-open-quote", JOB, "--address auto", "--name 'x", "close the quote"),
     MalformedCluster("no-entrypoint", JOB, "  entrypoint: tune", "  # tune", "spec.entrypoint: missing", above=1),
     MalformedCluster("no-limits-at-all", JOB, 'limits: {cpu: "4", memory: 16Gi}', "", "limits: missing"),

@@ -16,6 +16,7 @@ from tune_cnn.errors import InputError
 from tune_cnn.search.cluster_check import check_cluster
 
 COMMANDS = options_of_commands()
+ENTRYPOINT = "tune-cnn search /shared/photos.yaml --data /shared/photos --out /shared/runs --address auto"
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +69,13 @@ def test_a_shipped_file_is_refused_until_it_is_filled_in(kind: str, tmp_path: Pa
         pytest.param(AWS, "m7i.xlarge  ", "g4ad.xlarge  ", id="x86-with-a-g-for-its-graphics"),
         pytest.param(JOB, "tune-cnn search", "echo --x && exec /bin/tune-cnn search", id="an-entrypoint-in-shell"),
         pytest.param(JOB, "--address auto", "--address $A; echo --x", id="what-follows-the-search"),
+        pytest.param(
+            JOB,
+            "tune-cnn search /shared/photos.yaml --data",
+            "|\n    tune-cnn search /shared/photos.yaml \\\n      --data",
+            id="a-line-that-goes-on",
+        ),
+        pytest.param(JOB, ENTRYPOINT, f"|\n    cd /shared\n    {ENTRYPOINT}\n    ls --x", id="several-lines"),
         pytest.param(JOB, "tune-cnn search", "python search.py --x", id="a-program-of-ones-own"),
         pytest.param(JOB, ":0.1.0-ray2.60.0-py311", f"@sha256:{'0' * 64}", id="an-image-by-digest"),
     ],

@@ -158,7 +158,7 @@ def test_a_repeat_that_fails_is_left_out_and_told(
     scored.unlink()
     assert not score_finals(finals, **given, note=notes.append).finals  # type: ignore[arg-type]
     what, line = notes
-    assert what == "scoring the finals' models on the validation and test images, 1 of them …"
+    assert what == "scoring the finals' models on the images held back from training, 1 of them …"
     assert line.startswith("final of trial 0, repeat 2, could not be scored: ")
 
 

@@ -34,6 +34,7 @@ def _calls(line: str) -> Iterator[list[str]]:
     Raises:
         ValueError: a quote is not closed.
     """
+    line = line.replace("\\\n", " ").replace("\n", " ; ")  # each line is a command, unless it goes on in the next
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     words: list[str] | None = None

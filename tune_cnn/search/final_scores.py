@@ -106,7 +106,7 @@ def _scored(
     scored: dict[Heat, Repeat] = {}
     well = [heat for heat, outcome in session.outcomes().items() if not outcome["failure"]]
     if new := sum(not heat.folder(session.run).outcomes.exists() for heat in well):
-        note(f"scoring the finals' models on the validation and test images, {new} of them …")
+        note(f"scoring the finals' models on the images held back from training, {new} of them …")
     for heat, outcome in session.outcomes().items():
         if outcome["failure"]:
             continue
