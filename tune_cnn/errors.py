@@ -19,6 +19,7 @@ TuneCnnError
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Self
 
 
 class TuneCnnError(Exception):
@@ -31,6 +32,10 @@ class InputError(TuneCnnError):
     def __init__(self, faults: str | Iterable[str]) -> None:
         self.faults: tuple[str, ...] = (faults,) if isinstance(faults, str) else tuple(faults)
         super().__init__("\n".join(self.faults))
+
+    def naming(self, place: str, instead_of: str) -> Self:
+        """Give the same error with a place named in the user's words instead of ours."""
+        return type(self)(fault.replace(instead_of, place) for fault in self.faults)
 
 
 class SpaceFileError(InputError):
@@ -51,6 +56,10 @@ class UnreadableImagesError(DataError):
     def __init__(self, reasons: Iterable[str], counts: Mapping[str, int]) -> None:
         self.reasons, self.counts = tuple(reasons), counts
         super().__init__(f"{reason}; replace it, or write data.on_bad: skip to leave it out" for reason in self.reasons)
+
+    def naming(self, place: str, instead_of: str) -> Self:
+        """As above."""
+        return type(self)((reason.replace(instead_of, place) for reason in self.reasons), self.counts)
 
 
 class ChangedDataError(DataError):

@@ -127,7 +127,7 @@ def _read_named(whole: Path, given: Path, read: Callable[[Path], Content]) -> Co
     try:
         return read(whole)
     except InputError as error:
-        raise type(error)(fault.replace(str(whole), str(given)) for fault in error.faults) from error
+        raise error.naming(str(given), instead_of=str(whole)) from error
 
 
 def _real(folder: Path) -> Path:
