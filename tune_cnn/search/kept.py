@@ -13,8 +13,9 @@ from filelock import FileLock
 
 from tune_cnn.errors import RunFolderError, StorageError, StoreError
 from tune_cnn.files import sweep, write_whole
+from tune_cnn.invocation import program
 from tune_cnn.results.best_model import BEST
-from tune_cnn.results.display import place
+from tune_cnn.results.display import place, word
 from tune_cnn.results.records import RunFolder, TrialFolder
 from tune_cnn.search.driver_lock import driver_lock
 from tune_cnn.storage.claim import Claim, HeldRemote, Hold, check_free, is_newest, mark, read_claim
@@ -107,7 +108,7 @@ def _fetch(remote: Remote, claim: Claim | None, folder: Path, say: Say) -> None:
             if not folder.exists():
                 raise
             raise RunFolderError(
-                f"{folder}: another search has begun in this folder meanwhile; wait for it, or write --name OTHER"
+                f"{folder}: another search has begun in this folder meanwhile; wait for it, or search with --name OTHER"
             ) from error
     say(f"{remote.url}: {len(files)} files fetched into {place(folder)}")
 
@@ -134,8 +135,8 @@ def _holds_run(remote: Remote) -> bool:
     names = [file.name for file in remote.files()]
     if names and "study.db" not in names:
         raise RunFolderError(
-            f"{remote.url}: holds other objects ({names[0]!r} is one of {len(names)}) and no run; write --name OTHER, "
-            "or another --out"
+            f"{remote.url}: holds other objects ({names[0]!r} is one of {len(names)}) and no run; write `search` with "
+            "--name OTHER, or another --out"
         )
     return bool(names)
 
@@ -155,6 +156,7 @@ def tables_of(run: str, into: Path) -> Path:
     pull(remote, folder, is_table)
     if not RunFolder(folder).study.is_file():
         raise RunFolderError(f"{run}: holds no study.db; give a run that `tune-cnn search --out` wrote")
+    mark(folder, run.rstrip("/"))  # so that what is said of it names the storage
     return folder
 
 
@@ -334,7 +336,7 @@ def _finish(run: RunFolder, hold: Hold, pusher: Pusher, seconds: float) -> str:
         return ""
     return (
         f"{hold.remote.url} does not have all of this run: {why}; all of it lies in {place(run.path)} on this machine: "
-        f"`tune-cnn resume {hold.remote.url}`, called here, sends it"
+        f"`{program()} resume {word(hold.remote.url)}`, called here, sends it"
     )
 
 
