@@ -23,6 +23,7 @@ DOORS = {
         "search/study_file.py",
         "search/study_copy.py",
         "search/study_rows.py",
+        "search/study_trials.py",
         "search/sampler.py",
     },
     "sqlalchemy": {"search/study.py", "search/study_file.py", "search/study_rows.py"},

@@ -12,31 +12,24 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import optuna
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from tune_cnn.errors import RunFolderError, StoreError
-from tune_cnn.results.records import EpochRecord, RunFolder, State, TrialFacts, TrialRecord
+from tune_cnn.results.records import EpochRecord, RunFolder, State, TrialRecord
 from tune_cnn.search.history import History
 from tune_cnn.search.remedies import without_study
 from tune_cnn.search.sampler import distributions, propose
 from tune_cnn.search.sealed import BrokenSealError, opened, sealed
 from tune_cnn.search.study_file import NAME, check_pages, is_half_made, make_study, root_of
 from tune_cnn.search.study_rows import Domains, StudyRows
+from tune_cnn.search.study_trials import DRAWN, EPOCH, STATES, STOP, attributes_of, record_of, replay
 from tune_cnn.sections.search import SearchConfig
 from tune_cnn.space.schema import Drawn, Space
 
-_STATES: dict[TrialState, State] = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "stopped",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-}
-_OPTUNAS = {ours: optunas for optunas, ours in _STATES.items()}
-_EPOCH, _TEST, _SECONDS, _STOP, _FINAL = "epoch", "test", "seconds", "stop", "final"
+_OPTUNAS = {ours: optunas for optunas, ours in STATES.items()}
+_TEST, _SECONDS, _FINAL = "test", "seconds", "final"
 _ESTIMATE = "estimate"
-OUTSIDE, VALUES, DRAWN = "outside", "values", "drawn"
-"""The names of some attributes of trials; what was drawn stands there by the parameters' keys."""
 _RESERVED, _FINAL_EPOCH, _FINALS_BEGUN = "reserved_seconds", "final_epoch", "finals_begun"
 _LOSSES, _FINAL_LOSSES = "losses", "final_losses"
 
@@ -185,8 +178,8 @@ class Study:
 
         Telling an epoch again replaces it.
         """
-        body = epoch.as_json() | ({_STOP: stop} if stop else {})
-        kept = _sealed_all({f"{_EPOCH}:{epoch.epoch:05d}": body})
+        body = epoch.as_json() | ({STOP: stop} if stop else {})
+        kept = _sealed_all({f"{EPOCH}:{epoch.epoch:05d}": body})
         with self._writing() as rows:
             rows.keep_step(self._trial_id(number), epoch.epoch, epoch.score, kept)
         if self._is_read:
@@ -292,7 +285,8 @@ class Study:
         """Give every trial that was ever begun, in the order of their numbers."""
         tests = self._user_attributes()
         return [
-            _record(trial, attributes, tests.get(f"{_TEST}:{trial.number}", {})) for trial, attributes in self._trials()
+            record_of(trial, attributes, tests.get(f"{_TEST}:{trial.number}", {}))
+            for trial, attributes in self._trials()
         ]
 
     def _trials(self) -> list[tuple[FrozenTrial, dict[str, Any]]]:
@@ -309,7 +303,7 @@ class Study:
         known = [(trial, attributes_of(trial)) for trial in trials]
         if not self._is_read:
             for trial, attributes in known:
-                _replay(trial, attributes, self._history)
+                replay(trial, attributes, self._history)
             self._is_read = True
         return known
 
@@ -350,50 +344,3 @@ class Study:
 
 def _sealed_all(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: sealed(name, value) for name, value in attributes.items()}
-
-
-def attributes_of(trial: FrozenTrial) -> dict[str, Any]:
-    """Give what was kept of a trial.
-
-    Raises:
-        BrokenSealError: some of it is no longer what was kept, or a trial has lost what it was begun with.
-    """
-    kept = {name: opened(name, value) for name, value in trial.user_attrs.items()}
-    if DRAWN not in kept and not kept.get(OUTSIDE):
-        raise BrokenSealError(f"trial {trial.number}")
-    return kept
-
-
-def _replay(trial: FrozenTrial, attributes: Mapping[str, Any], history: History) -> None:
-    """Tell a history of a trial what it would have heard of it."""
-    if attributes.get(OUTSIDE):
-        history.skip()
-        return
-    history.begin(trial.number, attributes[DRAWN])
-    for name in sorted(attributes):
-        if name.startswith(f"{_EPOCH}:"):
-            history.report(trial.number, attributes[name]["epoch"], attributes[name]["score"])
-    if trial.state != TrialState.RUNNING:
-        history.finish(trial.number, _STATES[trial.state])
-
-
-def _record(trial: FrozenTrial, attributes: Mapping[str, Any], test: Mapping[str, float]) -> TrialRecord:
-    epochs = [dict(attributes[name]) for name in sorted(attributes) if name.startswith(f"{_EPOCH}:")]
-    stops = [epoch.pop(_STOP, "") for epoch in epochs]
-    # The reason is noted before Optuna closes a trial, and so may stand there of one that goes on after a kill; what
-    # was decided with its last epoch holds.
-    running = trial.state == TrialState.RUNNING
-    reason = (stops[-1] if stops else "") if running else attributes.get("reason", "")
-    return TrialRecord(
-        trial=trial.number,
-        state=_STATES[trial.state],
-        seed=attributes.get("seed", 0),
-        values=attributes.get(VALUES, {}),
-        epochs=tuple(EpochRecord.from_json(epoch) for epoch in epochs),
-        facts=TrialFacts(**attributes["facts"]) if "facts" in attributes else None,
-        peak_memory_mb=attributes.get("peak_memory_mb"),
-        reason=reason,
-        data=attributes.get("data", ""),
-        test=test,
-        outside=bool(attributes.get(OUTSIDE)),
-    )
