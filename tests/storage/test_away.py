@@ -17,7 +17,9 @@ from tune_cnn.config import TrialConfig
 from tune_cnn.errors import StorageError
 from tune_cnn.results.records import RunFolder, TrialFolder
 from tune_cnn.search import kept as kept_module
-from tune_cnn.search.kept import Kept, kept_in_storage
+from tune_cnn.search import trials_away
+from tune_cnn.search.kept import kept_in_storage
+from tune_cnn.search.trials_away import Kept
 from tune_cnn.storage.claim import Hold
 from tune_cnn.storage.place import TrialPlace, trial_place
 from tune_cnn.storage.pull import epoch_here, epoch_there
@@ -194,13 +196,13 @@ def test_a_trial_that_could_not_be_fetched_is_fetched_by_the_next_driver_over_wh
     def lost(remote: Remote, _folder: Path, _wanted: object) -> list[RemoteFile]:
         raise StorageError(f"{remote.url}: lost")
 
-    monkeypatch.setattr(kept_module, "_WAITS_SECONDS", ())
+    monkeypatch.setattr(trials_away, "_WAITS_SECONDS", ())
     with life.driver():
         life.train(10, away=False)
     with life.driver():
         life.train(30, away=True)
         with monkeypatch.context() as patched:
-            patched.setattr(kept_module, "pull", lost)
+            patched.setattr(trials_away, "pull", lost)
             life.end(30)
     assert life.trial.log.read_text() == "epoch 10"
     with life.driver():

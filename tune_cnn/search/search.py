@@ -25,6 +25,7 @@ from tune_cnn.results.records import RunFolder
 from tune_cnn.results.run_links import refuse_links_out
 from tune_cnn.results.tables import write_csv
 from tune_cnn.search import ray_cluster, runner
+from tune_cnn.search.brought import check_apart
 from tune_cnn.search.changes import (
     Asked,
     check_images,
@@ -41,7 +42,7 @@ from tune_cnn.search.extension import extend_run, finish_extension
 from tune_cnn.search.finals import FinalsSession
 from tune_cnn.search.forecast import Forecast
 from tune_cnn.search.gpu_share import greediest, share_of_gpu
-from tune_cnn.search.kept import Kept, check_apart, kept_in_storage
+from tune_cnn.search.kept import kept_in_storage
 from tune_cnn.search.known_times import known_times
 from tune_cnn.search.places import SearchPlaces
 from tune_cnn.search.run_facts import FORMAT, Call, RunFacts, StartingWeights, read_facts, write_facts
@@ -49,6 +50,7 @@ from tune_cnn.search.screen import Screen
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
 from tune_cnn.search.study_file import is_half_made
+from tune_cnn.search.trials_away import Kept
 from tune_cnn.space.checks import combinations
 from tune_cnn.space.schema import Space
 from tune_cnn.urls import is_url

@@ -1,0 +1,159 @@
+"""Trials of a run in a storage that go from machine to machine: whose files are sent from here, and who comes home."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tune_cnn.errors import StorageError
+from tune_cnn.files import write_whole
+from tune_cnn.results.records import RunFolder, TrialFolder
+from tune_cnn.storage.place import Share, machine_id
+from tune_cnn.storage.pull import epoch_there, everything, pull
+from tune_cnn.storage.pusher import Pusher
+from tune_cnn.storage.remote import Remote, RemoteFile
+
+Say = Callable[[str], None]
+_WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0)
+"""Between the attempts to fetch a trial that has ended elsewhere: the driver does nothing else meanwhile."""
+_SECONDS_ON_THE_WAY = 40.0
+"""So long a worker may take to send what a stopped trial did last."""
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+
+class Kept:
+    """The way to the storage of a run under way; told of trials that other machines bring there."""
+
+    def __init__(self, run: RunFolder, remote: Remote, pusher: Pusher, say: Say) -> None:
+        self.share = Share(remote.url, run.path, machine_id())
+        self._run, self._pusher, self._say = run, pusher, say
+        self._away: set[Path] = set()
+        self._awaited: dict[Path, tuple[float, float]] = {}
+        """Trials that have ended elsewhere: until when they are waited for, and when to look next."""
+
+    def check(self) -> None:
+        """Make sure that what the search writes is still brought to its storage.
+
+        Raises:
+            RunFolderError: the run is another driver's by now.
+        """
+        if self._pusher.broken is not None:
+            raise self._pusher.broken
+
+    def on_away(self, folder: Path, effective: str) -> None:
+        """Take in that a trial runs on another machine, and what it read back there; empty if it came to nothing.
+
+        From now on the storage has what is newest of it. A driver that goes on after this one must know that before
+        anything of this trial is told of in study.db, even after a power cut, or it would send its old files.
+        """
+        trial = TrialFolder(folder)
+        write_whole(trial.away, "")  # each time: a worker here may have fetched the trial since, and the mark with it
+        if effective:
+            write_whole(trial.effective, effective, durable=False)
+        if folder not in self._away:
+            self._away.add(folder)
+            name = self._name(folder)
+            self._pusher.ask(lambda mirror: mirror.leave(name))
+
+    def on_home(self, folder: Path) -> None:
+        """Take in that a trial runs in its folder here: it has begun with what is newest, and is sent from here."""
+        if folder not in self._away:
+            return
+        self._away.discard(folder)
+        TrialFolder(folder).away.unlink(missing_ok=True)
+        name = self._name(folder)
+        self._pusher.ask(lambda mirror: mirror.take_back(name))
+
+    def of(self, is_wanted: Callable[[int], bool]) -> "Homecoming":
+        """Give what an executor tells of trials elsewhere; `is_wanted` says whose weights may be kept, by number."""
+        return Homecoming(self, is_wanted)
+
+    def bring_home(self, folder: Path, *, with_weights: bool, epoch: int) -> bool:
+        """Fetch a trial that another machine has run; without its weights, they are deleted in the storage.
+
+        Args:
+            folder: of the trial; one that was not away stays as it is.
+            with_weights: whether they may be kept.
+            epoch: the last one that was told of.
+
+        Returns:
+            False while a checkpoint of that epoch is still on its way there: ask again.
+        """
+        if folder not in self._away:
+            return True
+        remote = self.share.remote(folder)
+        if self._is_on_its_way(folder, remote, epoch):
+            return False
+        try:
+            files = _patiently(lambda: _pull_if_there(remote, folder, everything if with_weights else _is_no_weights))
+        except StorageError as error:
+            self._say(f"{remote.url}: could not be fetched; the next `tune-cnn resume` does it ({error})")
+            return True
+        self._away.discard(folder)
+        TrialFolder(folder).away.unlink(missing_ok=True)
+        name = self._name(folder)
+        named = [
+            RemoteFile(f"{name}{one.name}", one.size_bytes, one.tag, one.md5, one.changed_seconds) for one in files
+        ]
+        self._pusher.ask(lambda mirror: mirror.take_back(name, named))
+        return True
+
+    def _is_on_its_way(self, folder: Path, remote: Remote, epoch: int) -> bool:
+        """Whether the worker of a trial that was stopped is still sending; looks once a second, and not for ever."""
+        now = time.monotonic()
+        until, next_look = self._awaited.setdefault(folder, (now + _SECONDS_ON_THE_WAY, now))
+        if now < next_look:
+            return True
+        with suppress(StorageError):
+            if now < until and 0 < epoch_there(remote) < epoch:
+                self._awaited[folder] = (until, now + _SECONDS_BETWEEN_LOOKS)
+                return True
+        del self._awaited[folder]
+        return False
+
+    def _name(self, folder: Path) -> str:
+        return folder.relative_to(self._run.path).as_posix() + "/"
+
+
+@dataclass(frozen=True)
+class Homecoming:
+    """Told by an executor of the trials of one session that run on other machines."""
+
+    kept: Kept
+    is_wanted: Callable[[int], bool]
+
+    def check(self) -> None:
+        """Make sure that the search may go on; see `Kept.check`."""
+        self.kept.check()
+
+    def on_away(self, folder: Path, effective: str) -> None:
+        """Take in that a trial runs on another machine, and what it read back there; see `Kept.on_away`."""
+        self.kept.on_away(folder, effective)
+
+    def on_home(self, folder: Path) -> None:
+        """Take in that a trial runs in its folder here; see `Kept.on_home`."""
+        self.kept.on_home(folder)
+
+    def before_end(self, number: int, folder: Path, epoch: int) -> bool:
+        """Bring a trial home, if it was away, before the session takes in that it has ended; see `Kept.bring_home`."""
+        return self.kept.bring_home(folder, with_weights=self.is_wanted(number), epoch=epoch)
+
+
+def _patiently(fetch: Callable[[], list[RemoteFile]]) -> list[RemoteFile]:
+    """Fetch, and try again for a while if the storage is lost."""
+    for seconds in _WAITS_SECONDS:
+        try:
+            return fetch()
+        except StorageError:
+            time.sleep(seconds)
+    return fetch()
+
+
+def _pull_if_there(remote: Remote, folder: Path, wanted: Callable[[str], bool]) -> list[RemoteFile]:
+    """Fetch a trial; where nothing of it has arrived, the folder stays as it is."""
+    return pull(remote, folder, wanted) if remote.files() else []
+
+
+def _is_no_weights(name: str) -> bool:
+    return not name.startswith(("last/", ".best-", "best"))
