@@ -103,6 +103,9 @@ class Ending:
 
     def on_home(self, _folder: Path) -> None: ...
 
+    def before_begin(self, _folder: Path) -> bool:
+        return True
+
     def before_end(self, _number: int, _folder: Path, _epoch: int) -> bool:
         return True
 

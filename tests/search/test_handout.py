@@ -1,4 +1,5 @@
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ class Driver:
 
     asked = 0
 
-    def __call__(self) -> bytes:
+    def __call__(self) -> Iterable[bytes]:
         self.asked += 1
-        return CONTENT
+        yield CONTENT[:1000]
+        yield CONTENT[1000:]
 
 
 def test_a_machine_that_lacks_the_weights_gets_them_once(tmp_path: Path) -> None:

@@ -1,8 +1,6 @@
 """Brings a run that lies in a storage to this machine: to be worked on in a folder here, or its tables alone."""
 
-import shutil
 from collections.abc import Callable
-from glob import escape
 from pathlib import Path
 
 from filelock import FileLock
@@ -12,7 +10,7 @@ from tune_cnn.results.display import place
 from tune_cnn.results.records import RunFolder
 from tune_cnn.search.driver_lock import driver_lock
 from tune_cnn.storage.claim import Claim, check_free, is_newest, mark, read_claim
-from tune_cnn.storage.pull import fetched, is_table, pull
+from tune_cnn.storage.pull import fetched, is_table, pull, sweep_parts_of
 from tune_cnn.storage.remote import Remote
 from tune_cnn.urls import is_url, url_fault
 
@@ -73,8 +71,7 @@ def _fetch(remote: Remote, claim: Claim | None, folder: Path, say: Say) -> None:
     """Fetch a run; what lies in its place is put aside, unless a driver is at work in it."""
     if claim is not None:
         check_free(remote, claim)
-    for part in folder.parent.glob(f".{escape(folder.name)}.{'?' * 8}.part"):  # of one that was killed at it
-        shutil.rmtree(part, ignore_errors=True)
+    sweep_parts_of(folder)
     if folder.exists():
         with driver_lock(RunFolder(folder)):
             aside = _free_name(folder)

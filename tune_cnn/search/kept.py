@@ -42,7 +42,8 @@ def kept_in_storage(
         return
     remote = Remote(url)
     run.path.mkdir(parents=True, exist_ok=True)
-    sweep(run.path)
+    for folder in (run.path, run.path / "trials", run.path / "finals"):  # in the last two: fetches that were killed
+        sweep(folder)
     mark(run.path, remote.url)
     hold = Hold.take(remote, run.path)
     mirror = Mirror(run.path, HeldRemote(hold))

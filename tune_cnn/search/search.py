@@ -248,7 +248,8 @@ def _run(
         handed = ray_cluster.hand_out(weights) if places.address else {}  # this machine's own workers see its disk
 
         def run_jobs(some: SearchSession | FinalsSession, is_wanted: Callable[[int], bool]) -> None:
-            share, elsewhere = (kept.share, kept.of(is_wanted)) if kept else (None, None)
+            share = kept.share if kept else None
+            elsewhere = kept.of(is_wanted, alone=places.address is None) if kept else None
             runner.run_jobs(
                 some,
                 offered,
