@@ -1,8 +1,9 @@
 """Trials that go from machine to machine while drivers come and go: whoever has the newest is never overwritten."""
 
 import random
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -14,13 +15,13 @@ from tests.conftest import trial_config
 from tests.storage.test_kept import until
 from tests.storage.test_mirror import check_whole, keep_state
 from tune_cnn.config import TrialConfig
-from tune_cnn.errors import StorageError
+from tune_cnn.errors import RunFolderError, StorageError
 from tune_cnn.results.records import RunFolder, TrialFolder
 from tune_cnn.search import kept as kept_module
 from tune_cnn.search import trials_away
 from tune_cnn.search.kept import kept_in_storage
 from tune_cnn.search.trials_away import Kept
-from tune_cnn.storage.claim import Hold
+from tune_cnn.storage.claim import HeldRemote, Hold
 from tune_cnn.storage.place import TrialPlace, trial_place
 from tune_cnn.storage.pull import epoch_here, epoch_there
 from tune_cnn.storage.pusher import Pusher
@@ -35,6 +36,8 @@ class Life:
         self.trial, self.there = self.run.trial(7), Remote(f"{self.url}/trials/0007")
         self._config, self._machines = config, folder / "machines"
         self._kept: Kept | None = None
+        self.told = 0
+        """The newest epoch that a driver was told of."""
         self.run.path.mkdir(parents=True)
         self.run.study.write_bytes(b"")
 
@@ -47,19 +50,24 @@ class Life:
 
     def begin(self, *, away: bool) -> TrialPlace:
         """Take the trial up, at home or on a machine that has never seen it, and go no further."""
-        assert self._kept is not None
-        for _ in range(2):  # workers take seconds to begin: what the driver was sending has arrived by then
-            round_begun = Event()
-            self._kept._pusher.ask(lambda _mirror, begun=round_begun: begun.set())  # type: ignore[misc]
-            assert round_begun.wait(60)
-        share = replace(self._kept.share, home="a machine far away") if away else self._kept.share
-        return trial_place(self.trial.path, self._config, share, self._machines / uuid4().hex)
+        kept = self._kept
+        assert kept is not None
+        until(lambda: kept._pusher.broken is not None or kept.before_begin(self.trial.path))
+        if kept._pusher.broken is not None:
+            raise KilledError
+        share = replace(kept.share, home="a machine far away") if away else kept.share
+        return trial_place(self.trial.path, self._config, share, self._machines / uuid4().hex, told_epochs=self.told)
 
     def train(self, epoch: int, *, away: bool) -> None:
         """Take the trial up, train it to an epoch and tell of that."""
-        assert self._kept is not None
         place = self.begin(away=away)
         keep_epoch(place.folder, epoch)
+        self.tell(place)
+
+    def tell(self, place: TrialPlace) -> None:
+        """Tell of what a worker has done."""
+        assert self._kept is not None
+        self.told = epoch_here(place.folder)
         effective = place.after_epoch()
         if effective is None:
             self._kept.on_home(self.trial.path)
@@ -70,6 +78,10 @@ class Life:
         kept = self._kept
         assert kept is not None
         until(lambda: kept.bring_home(self.trial.path, with_weights=True, epoch=epoch))
+
+
+class KilledError(Exception):
+    """The driver is dead."""
 
 
 def keep_epoch(folder: TrialFolder, epoch: int) -> None:
@@ -84,8 +96,15 @@ def life(tmp_path: Path, shapes: Path) -> Life:
 
 
 @contextmanager
-def killed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let drivers end without a last round, as a kill between two rounds does."""
+def killed(monkeypatch: pytest.MonkeyPatch, *, after_writes: int = 10**9) -> Iterator[None]:
+    """Let drivers end without a last round, as a kill between two rounds does, or in the middle of one."""
+    left = after_writes
+
+    def spend(_hold: Hold) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise RunFolderError("killed")
 
     def finish(_run: RunFolder, hold: Hold, pusher: Pusher, _seconds: float) -> str:
         pusher._closing.set()
@@ -96,6 +115,7 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     with monkeypatch.context() as patched:
         patched.setattr(kept_module, "_finish", finish)
+        patched.setattr(Hold, "__call__", spend)
         yield
 
 
@@ -232,25 +252,165 @@ def test_where_nothing_arrived_of_a_trial_that_failed_its_folder_stays(life: Lif
     assert {file.name for file in life.there.files()} == {"config.yaml"}
 
 
+def test_a_worker_elsewhere_goes_on_from_all_that_was_done_here(life: Life) -> None:
+    with life.driver():
+        life.train(10, away=False)
+        until(lambda: epoch_there(life.there) == 10)
+        keep_epoch(life.trial, 20)  # not sent: too soon after the last
+        assert epoch_here(life.begin(away=True).folder) == 20
+
+
+def test_a_worker_elsewhere_begins_once_what_was_on_its_way_has_arrived(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrives, plain = Event(), HeldRemote.put
+
+    def put(remote: HeldRemote, name: str, file: Path) -> None:
+        if name == "trials/0007/last/state.json":
+            assert arrives.wait(60)
+        plain(remote, name, file)
+
+    monkeypatch.setattr(HeldRemote, "put", put)
+    with life.driver() as kept:
+        life.train(20, away=False)
+        for _ in range(50):
+            assert not kept.before_begin(life.trial.path)
+        arrives.set()
+        life.train(21, away=True)
+    assert epoch_there(life.there) == 21
+
+
+@pytest.mark.parametrize(
+    ("away", "does", "epoch"),
+    [
+        pytest.param(True, True, 11, id="the-worker-elsewhere-had-got-further"),
+        pytest.param(False, True, 11, id="the-worker-here-had-got-further"),
+        pytest.param(True, False, 10, id="nothing-was-done"),
+    ],
+)
+@pytest.mark.parametrize("dies", [True, False], ids=["the-driver-is-killed", "the-driver-goes-on"])
+def test_of_a_worker_that_ends_without_a_word_whatever_is_newest_stays(
+    life: Life, monkeypatch: pytest.MonkeyPatch, away: bool, does: bool, epoch: int, dies: bool
+) -> None:
+    with killed(monkeypatch) if dies else monkeypatch.context(), life.driver():
+        life.train(10, away=False)
+        place = life.begin(away=away)
+        if does:
+            keep_epoch(place.folder, 11)
+            place.finish()
+        if not dies:
+            life.end(10)
+            assert not life.trial.away.exists()
+    with life.driver():
+        check_whole(life.trial, {epoch})
+    assert epoch_there(life.there) == epoch
+
+
+def test_a_trial_is_handed_out_once_the_storage_is_back_and_until_then_it_is_told_why_not(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, plain = Event(), HeldRemote.put
+
+    def put(remote: HeldRemote, name: str, file: Path) -> None:
+        if lost.is_set():
+            raise StorageError(f"{remote.url}: lost")
+        plain(remote, name, file)
+
+    monkeypatch.setattr(HeldRemote, "put", put)
+    monkeypatch.setattr("tune_cnn.storage.pusher._SHORTEST_WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(trials_away, "_SECONDS_TO_LEAVE", 0.0)
+    said: list[str] = []
+    with kept_in_storage(life.run, life.url, said.append, seconds_between=0.02) as kept:
+        assert kept is not None
+        keep_epoch(life.trial, 10)
+        lost.set()
+        until(lambda: not kept.before_begin(life.trial.path) and len(said) == 2)
+        assert kept.of(lambda _number: True, alone=True).before_begin(life.trial.path)  # who needs no storage
+        lost.clear()
+        until(lambda: kept.before_begin(life.trial.path))
+    assert sum(text == f"{life.there.url}: is not all there yet; the trial goes on once it is" for text in said) == 1
+
+
+def test_what_a_fetch_left_that_was_killed_goes_with_the_next_driver_or_worker(life: Life) -> None:
+    def leave() -> list[Path]:
+        left = [life.trial.path.parent / f".0007.abcd1234{end}" for end in (".part", ".old.part")]
+        for folder in left:
+            (folder / "last").mkdir(parents=True)
+        return left
+
+    left = leave()
+    with life.driver():
+        assert not any(folder.exists() for folder in left)
+        left, other = leave(), life.trial.path.parent / ".0008.abcd1234.part"
+        other.mkdir()
+        life.begin(away=False)
+        assert not any(folder.exists() for folder in left)
+        assert other.exists()  # another worker's, who may be at it
+
+
 def test_whatever_trials_machines_and_drivers_do_nothing_newer_is_lost(
     tmp_path: Path, shapes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")  # noqa: T201
     rng, config = random.Random(seed), trial_config(shapes)  # noqa: S311
+    slow_down(monkeypatch, random.Random(seed))  # noqa: S311
     for number in range(5):
         life, newest = Life(tmp_path / f"{number}", config), 0
         for _ in range(5):
-            with killed(monkeypatch) if rng.random() < 0.5 else monkeypatch.context(), life.driver():
+            with suppress(KilledError), some_end(monkeypatch, rng), life.driver():
                 assert epoch_here(life.trial) == newest, (seed, number)
-                for _ in range(rng.randrange(3)):
-                    away = rng.random() < 0.5
-                    if rng.random() < 0.3:
-                        life.begin(away=away)  # and lost before a word
-                    else:
-                        newest += rng.randint(1, 5)
-                        life.train(newest, away=away)
+                for _ in range(rng.randrange(4)):
+                    newest = stint(life, newest, rng)
         with life.driver():
             life.end(newest)
             assert epoch_here(life.trial) == newest, (seed, number)
         assert epoch_there(life.there) == newest, (seed, number)
+        if newest:
+            check_whole(life.trial, {newest})
+
+
+def stint(life: Life, newest: int, rng: random.Random) -> int:
+    """Let a worker take the trial up; it may be lost before a word, with an epoch done or without.
+
+    Returns:
+        The newest epoch of all.
+    """
+    place = life.begin(away=rng.random() < 0.5)
+    assert epoch_here(place.folder) == newest
+    if rng.random() < 0.3:
+        return newest
+    newest += 1
+    keep_epoch(place.folder, newest)
+    if rng.random() < 0.3:
+        place.finish()
+        return newest
+    life.tell(place)
+    if not place.is_away:  # and goes on
+        for _ in range(rng.randrange(3)):
+            newest += 1
+            keep_epoch(place.folder, newest)
+    return newest
+
+
+def some_end(monkeypatch: pytest.MonkeyPatch, rng: random.Random) -> AbstractContextManager[object]:
+    """Choose how a driver ends: in order, killed between two rounds, or in the middle of one."""
+    match rng.randrange(3):
+        case 0:
+            return monkeypatch.context()
+        case 1:
+            return killed(monkeypatch)
+        case _:
+            return killed(monkeypatch, after_writes=rng.randrange(1, 40))
+
+
+def slow_down(monkeypatch: pytest.MonkeyPatch, rng: random.Random) -> None:
+    """Let what drivers send, and nothing else, be on its way for a while; they send every state."""
+    plain = HeldRemote.put
+
+    def put(remote: HeldRemote, name: str, file: Path) -> None:
+        time.sleep(rng.random() * 0.01)
+        plain(remote, name, file)
+
+    monkeypatch.setattr(HeldRemote, "put", put)
+    monkeypatch.setattr("tune_cnn.storage.mirror.SECONDS_BETWEEN_STATES", 0.0)

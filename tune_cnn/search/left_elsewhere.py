@@ -4,7 +4,7 @@ A mark in the trial's folder, `.away`, tells: there while another machine has th
 
     no mark     the folder here is what is newest: nobody elsewhere has sent anything since it was sent from here
     empty       a worker elsewhere was heard of: the storage has what is newest
-    UNHEARD     handed out, with the same here as there; no worker has said yet on which of the two it goes on
+    UNHEARD     handed out, when the storage had all that was here; no worker has said yet where it goes on
 """
 
 import re
@@ -28,8 +28,7 @@ def mark_away(trial: TrialFolder) -> None:
 
 def mark_handed_out(trial: TrialFolder) -> None:
     """Note that a trial goes to a worker, who knows where; it stands there even after a power cut."""
-    if not trial.away.exists():
-        write_whole(trial.away, UNHEARD)
+    write_whole(trial.away, UNHEARD)
 
 
 def bring_missing_trials(run: RunFolder, remote: Remote, files: Iterable[RemoteFile]) -> None:

@@ -109,8 +109,8 @@ class Kept:
         if not self._has_left(folder):
             return False
         mark_handed_out(TrialFolder(folder))
-        if folder not in self._away:
-            self._handed_out.add(folder)
+        self._away.discard(folder)
+        self._handed_out.add(folder)
         return True
 
     def _has_left(self, folder: Path) -> bool:

@@ -74,6 +74,7 @@ class Mirror:
         """Leave a folder in this one to another machine, until `take_back`."""
         self._elsewhere.add(folder)
         self._sent = {name: stamp for name, stamp in self._sent.items() if not name.startswith(folder)}
+        self._due = {name: due for name, due in self._due.items() if not name.startswith(folder)}
 
     def take_back(self, folder: str, files: list[RemoteFile] | None = None) -> None:
         """Bring a folder there again oneself.
