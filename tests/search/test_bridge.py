@@ -194,10 +194,10 @@ def test_a_trial_whose_checkpoint_is_out_of_reach_waits_as_long_as_it_takes(tmp_
         job = bridge.propose(key)
         assert job is not None
         assert (job.number, job.told_epochs) == (0, 1)
-        bridge.on_message(key, failure_message(Failure("its 1 epochs lie in a storage", "storage")))
+        bridge.on_message(key, failure_message(Failure("UnreachedTrialError: no answer", "storage")))
         bridge.on_end(key, failed=True)
     assert session.records[0].state == "running"
-    assert told[-1] == "trial 0 waits (its 1 epochs lie in a storage)"
+    assert told[-1] == "trial 0 waits (no answer)"
     assert bridge.broken is None
 
 

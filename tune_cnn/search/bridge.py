@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from tune_cnn.errors import ChangedDataError, StoreError
+from tune_cnn.errors import ChangedDataError, StoreError, UnreachedTrialError
 from tune_cnn.results.failures import Failure
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder
 from tune_cnn.search.jobs import Job
@@ -228,7 +228,7 @@ class Bridge:
                     self._shun(job, reason, machine)
             case Failure(reason, "storage"):
                 with self._kept():
-                    self._put_off(job, f"waits ({reason})")
+                    self._put_off(job, f"waits ({reason.removeprefix(f'{UnreachedTrialError.__name__}: ')})")
             case _:
                 with self._kept():
                     self._end(job, failure)

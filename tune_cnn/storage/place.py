@@ -177,7 +177,7 @@ def _take_up_newest(here: TrialFolder, remote: Remote, told_epochs: int) -> None
                 return
             if seconds is None:
                 raise UnreachedTrialError(
-                    f"its {told_epochs} epochs lie in a storage that does not answer: {error}"
+                    f"what it did up to epoch {told_epochs} lies in a storage that does not answer: {error}"
                 ) from error
             log.warning("%s; the trial goes on from there, and waits", error)
             time.sleep(seconds)
