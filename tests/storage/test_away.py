@@ -306,6 +306,20 @@ def test_of_a_worker_that_ends_without_a_word_whatever_is_newest_stays(
     assert epoch_there(life.there) == epoch
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["away-so-far", "here-so-far"])
+@pytest.mark.parametrize("first", [True, False], ids=["silent-elsewhere", "silent-here"])
+@pytest.mark.parametrize("second", [True, False], ids=["then-elsewhere", "then-here"])
+def test_whoever_is_next_goes_on_from_what_a_worker_did_that_ended_without_a_word(
+    life: Life, told: bool, first: bool, second: bool
+) -> None:
+    with life.driver():
+        life.train(10, away=told)
+        place = life.begin(away=first)
+        keep_epoch(place.folder, 11)
+        place.finish()
+        assert epoch_here(life.begin(away=second).folder) == 11
+
+
 def test_a_trial_is_handed_out_once_the_storage_is_back_and_until_then_it_is_told_why_not(
     life: Life, monkeypatch: pytest.MonkeyPatch
 ) -> None:
