@@ -1,7 +1,6 @@
 """A run that is kept in a storage, with made-up trials: lost and found, on one machine and on the next."""
 
 import json
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -14,6 +13,7 @@ from moto.s3.models import s3_backends
 
 from tests.search.driving import drive, go_on, made_space, open_session, start
 from tests.storage.conftest import S3
+from tests.storage.life import until
 from tune_cnn.errors import RunFolderError, StorageError, StoreError
 from tune_cnn.files import write_whole
 from tune_cnn.results.records import RunFolder
@@ -42,13 +42,6 @@ def go_to(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     machine.mkdir(exist_ok=True)
     monkeypatch.chdir(machine)
     return machine
-
-
-def until(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < deadline, "never came true"
-        time.sleep(0.02)
 
 
 def nothing() -> None:

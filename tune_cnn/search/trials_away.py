@@ -3,7 +3,7 @@
 One machine at a time sends a trial's files:
 
     here            the driver's mirror sends them
-    handed out      a worker takes it up, nobody knows where yet: all that was here has been sent, and nothing more is
+    handed out      a worker takes it up, nobody knows where yet: the storage has all that was here, and gets no more
     away            a worker elsewhere was heard of: it sends them
 
 A worker's first word leads from the second to one of the other two; if it ends without one, whoever has got further has
@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import TypeVar
 
 from tune_cnn.errors import StorageError
 from tune_cnn.files import sync, write_whole
@@ -28,6 +29,7 @@ from tune_cnn.storage.pusher import Pusher
 from tune_cnn.storage.remote import Remote, RemoteFile
 
 Say = Callable[[str], None]
+Answer = TypeVar("Answer")
 _WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0)
 """Between the attempts to fetch a trial that has ended elsewhere: the driver does nothing else meanwhile."""
 _SECONDS_ON_THE_WAY = 40.0
@@ -173,6 +175,7 @@ class Kept:
         """
         if folder in self._handed_out:
             self._end_unheard(folder)
+            return True
         if folder not in self._away:
             return True
         remote = self.share.remote(folder)
@@ -181,7 +184,7 @@ class Kept:
         try:
             files = _patiently(lambda: _pull_if_there(remote, folder, everything if with_weights else _is_no_weights))
         except StorageError as error:
-            self._say(f"{remote.url}: could not be fetched; the next `tune-cnn resume` does it ({error})")
+            self._tell_unfetched(remote, error)
             return True
         self._away.discard(folder)
         self._unmark(folder)
@@ -194,9 +197,15 @@ class Kept:
 
     def _end_unheard(self, folder: Path) -> None:
         """Take a trial back whose worker ended without a word."""
-        with suppress(StorageError):  # then what is here will do: no more than an epoch that nobody was told of is lost
-            self._take_newest(folder)
-        self.on_home(folder)
+        try:
+            _patiently(lambda: self._take_newest(folder))
+        except StorageError as error:
+            self._tell_unfetched(self.share.remote(folder), error)
+        else:
+            self.on_home(folder)
+
+    def _tell_unfetched(self, remote: Remote, error: StorageError) -> None:
+        self._say(f"{remote.url}: could not be fetched; the next `tune-cnn resume` does it ({error})")
 
     def _is_on_its_way(self, folder: Path, remote: Remote, epoch: int) -> bool:
         """Whether the worker of a trial that was stopped is still sending; looks once a second, and not for ever."""
@@ -251,7 +260,7 @@ class Homecoming:
         return self.kept.bring_home(folder, with_weights=self.is_wanted(number), epoch=epoch)
 
 
-def _patiently(fetch: Callable[[], list[RemoteFile]]) -> list[RemoteFile]:
+def _patiently(fetch: Callable[[], Answer]) -> Answer:
     """Fetch, and try again for a while if the storage is lost."""
     for seconds in _WAITS_SECONDS:
         try:
