@@ -277,7 +277,7 @@ def test_a_model_is_evaluated_on_both_splits(model: Path, tune_cnn: Any) -> None
     assert scores["val"]["accuracy"] == card["score"]
     assert sum(map(sum, scores["test"]["confusion"])) == scores["test"]["images"] == 15
     text = tune_cnn("evaluate", model, "--split", "test").out
-    assert repr(scores["test"]["accuracy"]) in text
+    assert re.search(rf"^  accuracy +{scores['test']['accuracy']:.4f}$", text, re.MULTILINE)
     assert "specificity" in text
 
 

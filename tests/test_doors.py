@@ -38,7 +38,9 @@ DOORS = {
 }
 # Lower number, lower layer; a module may import its own layer and those below.
 LAYERS = {
-    **dict.fromkeys(("errors", "files", "interrupts", "machine", "masking", "progress", "seeds", "urls"), 0),
+    **dict.fromkeys(
+        ("errors", "files", "interrupts", "invocation", "machine", "masking", "progress", "seeds", "urls"), 0
+    ),
     **dict.fromkeys(("config", "sections", "config_shape", "config_faults", "yaml_files"), 1),
     **dict.fromkeys(("results", "cluster"), 2),
     **dict.fromkeys(("data", "models", "space", "sample", "storage"), 3),

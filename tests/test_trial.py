@@ -353,6 +353,11 @@ def test_images_that_changed_since_the_search_began_are_refused(shapes: Path, ca
     with pytest.raises(ChangedDataError, match="images have changed since the search began"):
         run(config, folder, cache, expected_data=expected)
     assert "ChangedDataError" in TrialFolder(folder).error.read_text()
+    next((images / "train").rglob("*.jpg")).write_bytes(b"x")
+    with pytest.raises(ChangedDataError) as unreadable:
+        run(config, folder, cache, expected_data=expected)
+    assert "the search began with images that could be read" in unreadable.value.faults[-1]
+    assert "on_bad: skip" not in str(unreadable.value), "a search that has begun refuses that"
     shutil.rmtree(images)
     with pytest.raises(ChangedDataError, match="the search began with images that could be read"):
         run(config, folder, cache, expected_data=expected)

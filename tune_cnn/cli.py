@@ -17,6 +17,7 @@ from tune_cnn import cli_options as options
 from tune_cnn.cli_terminal import cache_of, terminal
 from tune_cnn.errors import ChangedDataError, InputError, StoreError, TuneCnnError
 from tune_cnn.interrupts import INTERRUPTED, go_on_with, interrupts, typed_command
+from tune_cnn.invocation import program
 from tune_cnn.masking import masked
 from tune_cnn.results.display import line
 from tune_cnn.urls import absolute, is_url
@@ -310,7 +311,7 @@ def _search(
     cache = cache_of(given.cache_dir, given.cache_gb)
     storage = absolute(run) if is_url(run) else None
     places = SearchPlaces(folder, cache, given.weights, given.address, given.insecure_cluster, storage)
-    command, resume = typed_command(), masked(shlex.join(["tune-cnn", "resume", run, *given.words()]))
+    command, resume = typed_command(), masked(f"{program()} {shlex.join(['resume', run, *given.words()])}")
     before = _changed(places.run.run)
     # Until run.json tells of this call, what it asks for is known to nobody else.
     interrupts.farewell = lambda: go_on_with(command if _changed(places.run.run) == before else resume)

@@ -14,7 +14,9 @@ RunPath = Annotated[
 ModelPath = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="A model folder, such as runs/aquarium/best or s3://BUCKET/PREFIX/aquarium/best."
+        metavar="MODEL",
+        help="A run or trial, for its best model, or a model folder: runs/aquarium, runs/aquarium/trials/0003, "
+        "s3://BUCKET/PREFIX/aquarium/best.",
     ),
 ]
 DataDir = Annotated[
@@ -152,7 +154,7 @@ Asked = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A model folder, such as runs/aquarium/best; or a backbone, such as tf_efficientnet_lite0, which "
+        help="A run, trial or model folder, such as runs/aquarium; or a backbone, such as tf_efficientnet_lite0, which "
         "answers with the classes of ImageNet.",
     ),
 ]

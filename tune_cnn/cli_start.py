@@ -3,10 +3,12 @@
 import json
 
 import typer
+from typer.main import get_command
 
 from tune_cnn import cli_options as options
 from tune_cnn.cli_terminal import terminal
-from tune_cnn.results.display import line
+from tune_cnn.invocation import program
+from tune_cnn.results.display import line, word
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -28,7 +30,8 @@ def init(
     from tune_cnn.starter import write_starter
 
     file = write_starter(data_dir, out)
-    _say(f"wrote {file}; try `tune-cnn check {file}`, then `tune-cnn search {file}`")
+    name = word(str(file))
+    _say(f"wrote {file}; try `{program()} check {name}`, then `{program()} search {name}`")
 
 
 @app.command()
@@ -52,7 +55,17 @@ def check_cluster(file: options.ClusterFile) -> None:
     """
     from tune_cnn.search.cluster_check import check_cluster
 
-    _say(f"{file}: {check_cluster(file)}, nothing wrong or open")
+    what = check_cluster(file, commands=options_of_commands())
+    _say(f"{file}: {what}, nothing wrong or open")
+
+
+def options_of_commands() -> dict[str, list[str]]:
+    """Give the names of all commands, and the options that each has."""
+    from tune_cnn.cli import app as whole
+
+    commands = get_command(whole).commands  # type: ignore[attr-defined]  # it is a group
+    names = {name: [word for each in command.params for word in each.opts] for name, command in commands.items()}
+    return {name: [word for word in words if word.startswith("--")] for name, words in names.items()}
 
 
 def _say(text: str) -> None:

@@ -42,6 +42,8 @@ class Fault:
     """Whether the text begins with the value that stands at the location."""
     together: bool = False
     """Whether it is a fault of several names together, each good by itself."""
+    name_fault: bool = False
+    """Whether it is the name at the location that is wrong, whatever stands there."""
 
     def line(self, place: str) -> str:
         """`file:line: dotted.name: what, and what to write instead`."""
@@ -167,7 +169,7 @@ def _fault(location: Location, details: ErrorDetails, model: type[BaseModel], tr
     if sort == "value_error":
         return _section_fault(location, str(limits["error"]), tree)
     if sort == "extra_forbidden":
-        return Fault(location, _unknown_name(location, model, tree))
+        return Fault(location, _unknown_name(location, model, tree), name_fault=True)
     if sort == "missing":
         return Fault(location, f"missing; write e.g. {location[-1]}: {_example(location[-1], field)}")
     if sort in ("union_tag_not_found", "union_tag_invalid"):

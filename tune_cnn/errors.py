@@ -5,6 +5,7 @@ TuneCnnError
 │   ├── SpaceFileError    a space, config or model file
 │   ├── ClusterFileError  a file for `ray up` or Kubernetes
 │   ├── DataError         the images and their labels
+│   │   ├── UnreadableImagesError  some cannot be read
 │   │   └── ChangedDataError  they are others than the search began with: it stops, nothing is lost
 │   ├── WeightsError      pretrained weights that cannot be had or do not fit
 │   ├── RunFolderError    a run folder that is missing, foreign or another search's
@@ -18,7 +19,8 @@ TuneCnnError
 └── StoreError            disk or cluster: the search stops, nothing is lost
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Self
 
 
 class TuneCnnError(Exception):
@@ -32,6 +34,10 @@ class InputError(TuneCnnError):
         self.faults: tuple[str, ...] = (faults,) if isinstance(faults, str) else tuple(faults)
         super().__init__("\n".join(self.faults))
 
+    def naming(self, place: str, instead_of: str) -> Self:
+        """Give the same error with a place named in the user's words instead of ours."""
+        return type(self)(fault.replace(instead_of, place) for fault in self.faults)
+
 
 class SpaceFileError(InputError):
     """A space, config or model file says something that cannot be done."""
@@ -43,6 +49,18 @@ class ClusterFileError(InputError):
 
 class DataError(InputError):
     """The images, their labels or their layout cannot be used as they are."""
+
+
+class UnreadableImagesError(DataError):
+    """Some images cannot be read: for each the file and the reason, and how many there are by split, these too."""
+
+    def __init__(self, reasons: Iterable[str], counts: Mapping[str, int]) -> None:
+        self.reasons, self.counts = tuple(reasons), counts
+        super().__init__(f"{reason}; replace it, or write data.on_bad: skip to leave it out" for reason in self.reasons)
+
+    def naming(self, place: str, instead_of: str) -> Self:
+        """As above."""
+        return type(self)((reason.replace(instead_of, place) for reason in self.reasons), self.counts)
 
 
 class ChangedDataError(DataError):

@@ -16,8 +16,9 @@ from tune_cnn.data.folds import fold_data
 from tune_cnn.data.masks import Mask
 from tune_cnn.data.resident import open_resident
 from tune_cnn.errors import DataError
+from tune_cnn.models.card import ModelCard, load_model_config, read_whole
 from tune_cnn.models.network import Network
-from tune_cnn.models.saved import ModelCard, load_model, load_model_config, read_whole
+from tune_cnn.models.saved import load_model
 from tune_cnn.models.weights import resolve_weights
 from tune_cnn.models.zero_shot import open_zero_shot, probabilities
 from tune_cnn.results.scores import Counts

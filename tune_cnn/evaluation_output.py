@@ -32,11 +32,11 @@ def evaluations_json(evaluations: Sequence[Evaluation]) -> str:
 
 
 def print_evaluations(evaluations: Sequence[Evaluation], console: Console) -> None:
-    """Print the scores of each split with all their digits, and of each class rounded."""
+    """Print the scores of each split and of each class, rounded; JSON has all digits."""
     for one in evaluations:
         console.print(line(f"{one.split}: {one.images} images"))
         for name, value in one.scores.items():
-            console.print(line(f"  {name:<18} {value!r}"))
+            console.print(line(f"  {name:<18} {value:.4f}"))
         table = Table(box=None, pad_edge=False)
         shares = CLASS_COLUMNS[one.task][2:]
         for column in ("class", "pixels" if one.task == "segmentation" else "images", *shares):

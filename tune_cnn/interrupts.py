@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tune_cnn.invocation import program
 from tune_cnn.masking import masked
 
 _SECONDS_IN_ORDER = 8.0
@@ -89,7 +90,7 @@ interrupts = Interrupts()
 
 def typed_command() -> str:
     """Give this call as one may type it again, without its secrets."""
-    return masked(shlex.join(["tune-cnn", *sys.argv[1:]]))
+    return masked(" ".join([program(), *map(shlex.quote, sys.argv[1:])]))
 
 
 def go_on_with(command: str) -> str:

@@ -9,8 +9,9 @@ from rich.console import Console
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
 from tune_cnn.errors import RunFolderError, SpaceFileError, TuneCnnError
+from tune_cnn.invocation import program
 from tune_cnn.models.weights import resolve_weights
-from tune_cnn.results.display import line
+from tune_cnn.results.display import line, word
 from tune_cnn.results.failures import failure_of
 from tune_cnn.results.records import EpochRecord, RunFolder, TrialFolder, TrialRecord
 from tune_cnn.search.recorded import RecordedRun, read_recorded
@@ -120,7 +121,7 @@ def _read_config(file: Path) -> TrialConfig:
     if isinstance(tree, dict) and "search" in tree:
         raise SpaceFileError(
             f"{file}: is a space, of many configurations; give one, such as runs/NAME/trials/0000/config.yaml, or run "
-            f"`tune-cnn search {file}`"
+            f"`{program()} search {word(str(file))}`"
         )
     return load_model(file, TrialConfig)
 

@@ -14,8 +14,8 @@ from tune_cnn.data.masks import Mask
 from tune_cnn.data.table import Split
 from tune_cnn.evaluation import load_trained, open_scored_data
 from tune_cnn.files import new_folder
+from tune_cnn.models.card import ModelCard
 from tune_cnn.models.network import Network
-from tune_cnn.models.saved import ModelCard
 from tune_cnn.results.pictures import comparison
 from tune_cnn.results.scores import Counts, segmentation_scores
 from tune_cnn.sections.data import IGNORED_ID

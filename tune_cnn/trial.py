@@ -15,7 +15,7 @@ from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageData
 from tune_cnn.data.resident import open_resident
-from tune_cnn.errors import ChangedDataError, DataError
+from tune_cnn.errors import ChangedDataError, DataError, UnreadableImagesError
 from tune_cnn.results.effective import write_effective
 from tune_cnn.results.failures import write_traceback
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder
@@ -137,13 +137,12 @@ def _open_data(config: TrialConfig, expected: str | None, cache: Cache) -> Image
     """Open the images, and make sure that they are those that all trials of a search share."""
     if expected is None:
         return open_resident(config.data, config.image, cache=cache)
-    way_out = "bring back the images that the search began with and go on, or write --name OTHER for a new run"
+    way_out = "bring back the images that the search began with and go on, or begin a new run: search with --name OTHER"
     try:
         data = open_resident(config.data, config.image, cache=cache, patient=True)
     except DataError as error:
-        raise ChangedDataError(
-            [*error.faults, f"the search began with images that could be read; {way_out}"]
-        ) from error
+        faults = error.reasons if isinstance(error, UnreadableImagesError) else error.faults
+        raise ChangedDataError([*faults, f"the search began with images that could be read; {way_out}"]) from error
     if data.fingerprint != expected:
         prints = f"fingerprint {expected[:12]} then, {data.fingerprint[:12]} now"
         raise ChangedDataError(f"{config.data.root}: images have changed since the search began ({prints}); {way_out}")

@@ -22,6 +22,7 @@ from tests.chaos.stub_trial import StubTraining, epochs
 from tests.space.malformed_segmentation import GOOD_MASKS
 from tests.space.malformed_spaces import GOOD
 from tune_cnn.cli import app
+from tune_cnn.cli_start import options_of_commands
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.boxes_csv import COLUMNS
 from tune_cnn.data.index import read_index
@@ -202,12 +203,12 @@ def cluster_files(folder: Path) -> Feed:
     """Files of `ray up` and of KubeRay."""
     root = Path(__file__).parents[2]
     texts = [(root / name).read_bytes() for name in ("cluster.yaml", "cluster-local.yaml", "kubernetes/rayjob.yaml")]
-    file = folder / "cluster.yaml"
+    file, commands = folder / "cluster.yaml", options_of_commands()
 
     def feed(mutations: list[Mutation], choice: int) -> None:
         file.write_bytes(mutated(texts[choice % len(texts)], mutations))
         with suppress(InputError):
-            check_cluster(file)
+            check_cluster(file, commands=commands)
 
     return feed
 

@@ -55,7 +55,30 @@ MALFORMED_CLUSTERS = [
         "      InstanceType: m7i",
         "      InstancetType: m7i",
         "did you mean 'InstanceType'?",
-        faults=2,
+    ),
+    MalformedCluster(
+        "an-arm-head-with-the-image-of-the-others",
+        AWS,
+        "m7i.xlarge  ",
+        "m7g.xlarge  ",
+        "'m7g.xlarge' has an ARM processor and g6.xlarge an x86 one, so that no image starts on both",
+    ),
+    MalformedCluster(
+        "an-arm-gpu-machine", AWS, "g6.xlarge  ", "g5g.xlarge  ", "'g5g.xlarge' has an ARM processor and m7i.xlarge an"
+    ),
+    MalformedCluster(
+        "a-folder-that-is-not-here", AWS, "tune-cnn/spaces: spaces", "tune-cnn/spaces: spcaes", "spcaes: no such file"
+    ),
+    MalformedCluster(
+        "a-token-that-is-not-here",
+        LOCAL,
+        "auth_token: ~/.ray/auth_token ",
+        "auth_token: ~/.ray/autth_token ",
+        "~/.ray/autth_token: no such file or folder; `ray get-auth-token --generate` makes it",
+    ),
+    MalformedCluster("no-wheel", LOCAL, "tune-cnn/dist: dist ", "tune-cnn/dist: spaces ", "holds no tune_cnn-*.whl"),
+    MalformedCluster(
+        "a-name-of-nobody-s-home", AWS, "tune-cnn/spaces: spaces", "tune-cnn/spaces: ~nobody-here/x", "no such file"
     ),
     MalformedCluster("an-open-disk", AWS, "Encrypted: true", "Encrypted: false", "images and models would lie on it"),
     MalformedCluster("a-disk-of-yes", AWS, "Encrypted: true", "Encrypted: yes", "is taken for something else by Ray"),
@@ -115,9 +138,7 @@ MALFORMED_CLUSTERS = [
     MalformedCluster(
         "a-whole-bucket", AWS, "bucket_prefix: my-bucket/tune-cnn", "bucket_prefix: my-bucket", "not the whole bucket"
     ),
-    MalformedCluster(
-        "a-misspelt-name", AWS, "max_workers: 4  ", "max_wokers: 4", "did you mean 'max_workers'?", faults=2
-    ),
+    MalformedCluster("a-misspelt-name", AWS, "max_workers: 4  ", "max_wokers: 4", "did you mean 'max_workers'?"),
     MalformedCluster("a-number-in-quotes", AWS, "max_workers: 4  ", 'max_workers: "4"', "write a whole number"),
     MalformedCluster("a-provider-misspelt", AWS, "type: aws", "type: awz", "did you mean 'aws'?"),
     MalformedCluster("a-provider-not-known-here", AWS, "type: aws", "type: gcp", "write aws or local"),

@@ -13,6 +13,28 @@ MALFORMED_JOBS = [
     MalformedCluster("an-image-that-does-not-say", JOB, ":0.1.0-ray2.60.0-py311", ":0.1.0", "does not say its Ray"),
     MalformedCluster("an-image-of-another-python", JOB, "2.60.0-py311", "2.60.0-py310", "has Python 3.10"),
     MalformedCluster(
+        "a-misspelt-option-of-the-job",
+        JOB,
+        "--address auto",
+        "--triels 5 --address auto",
+        "--triels: no option of tune-cnn search; did you mean '--trials'?",
+    ),
+    MalformedCluster(
+        "a-misspelt-option-with-its-value", JOB, "--address auto", "--addres=auto", "did you mean '--address'?"
+    ),
+    MalformedCluster("an-option-of-another-command", JOB, "--address auto", "--best-per x", "known here: --data"),
+    MalformedCluster("a-misspelt-command", JOB, "tune-cnn search", "tune-cnn serch", "did you mean 'search'?"),
+    MalformedCluster(
+        "a-misspelt-option-in-a-line-that-goes-on",
+        JOB,
+        "tune-cnn search /shared/photos.yaml --data",
+        "|\n    tune-cnn search /shared/photos.yaml \\\n      --daata /shared/x --data",
+        "did you mean '--data'?",
+    ),
+    MalformedCluster("an-open-quote", JOB, "--address auto", "--name 'x", "close the quote"),
+    MalformedCluster("no-entrypoint", JOB, "  entrypoint: tune", "  # tune", "spec.entrypoint: missing", above=1),
+    MalformedCluster("no-limits-at-all", JOB, 'limits: {cpu: "4", memory: 16Gi}', "", "limits: missing"),
+    MalformedCluster(
         "no-token-on-kubernetes",
         JOB,
         "authOptions: {mode: token} ",

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from tests.cluster.loopback import ROOT, Loopback, loopback, missing
+from tune_cnn.cli_start import options_of_commands
 from tune_cnn.search.cluster_check import check_cluster
 from tune_cnn.yaml_files import read_yaml, write_yaml
 
@@ -84,7 +85,9 @@ def there() -> Iterator[Loopback]:
 def cluster(there: Loopback) -> Iterator[Path]:
     """The cluster file of a running cluster of two machines."""
     file = cluster_file(there)
-    assert "local" in check_cluster(file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(there.laptop))  # where the token lies
+        assert "local" in check_cluster(file, commands=options_of_commands())
     which = there.run("ssh", f"{getpass.getuser()}@127.0.0.1", "source ~/.bashrc; command -v ray")
     assert which.stdout == f"{there.folder}/bin/ray\n", "the real `ray stop` must not be reached"
     up = there.run("ray", "up", "--yes", "--no-config-cache", file)

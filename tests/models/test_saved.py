@@ -4,7 +4,8 @@ import pytest
 
 from tune_cnn.errors import RunFolderError
 from tune_cnn.files import point_to
-from tune_cnn.models.saved import load_model, read_whole
+from tune_cnn.models.card import read_whole
+from tune_cnn.models.saved import load_model
 
 
 def model(folder: Path, text: str) -> Path:

@@ -19,11 +19,11 @@ from tune_cnn.yaml_files import write_yaml
 SHORT = ("search.trials=3", "training.epochs=2", "search.asha=null")
 
 
-def made_run(folder: Path, *overrides: str) -> Path:
+def made_run(folder: Path, *overrides: str, trials: int | None = None) -> Path:
     folder.mkdir()
     space = made_space(folder, overrides=(*SHORT, *overrides))
     run = RunFolder(folder / "run")
-    drive(open_session(space, run))
+    drive(open_session(space, run), most=trials)
     write_yaml(run.space, space.canonical())
     facts = {"space_digest": space.digest(), "data": "d" * 64, "weights": {}, "seed": 3, "command": "tune-cnn search"}
     run.run.write_text(json.dumps(facts))
@@ -77,6 +77,35 @@ def test_folders_without_a_run_are_left_out_and_named(searched: Path, same_metri
     comparison = compare_runs([searched, tmp_path, same_metric])
     assert comparison.warning == f"left out, as they hold no run of a search: {tmp_path}"
     assert len(comparison.rows) == 6
+
+
+def test_everything_that_lies_under_runs_may_be_given(searched: Path, fixed: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "photos-train-1").mkdir()
+    (tmp_path / "photos-train-1" / "trial.log").touch()
+    empty = made_run(tmp_path / "interrupted", trials=0).rename(tmp_path / "begun")
+    (tmp_path / "interrupted" / "made.yaml").unlink()
+    (tmp_path / "interrupted").rmdir()
+    comparison = compare_runs([searched, *sorted(tmp_path.iterdir())])
+    assert comparison.warning.splitlines() == [
+        f"no trial has begun: {empty}",
+        f"single trainings, which no search has judged: {tmp_path / 'photos-train-1'}",
+        f"left out, as they hold no run of a search: {tmp_path / 'notes.txt'}",
+    ]
+    assert [row["rank"] for row in comparison.rows] == [1, 2, 3]
+    assert len(compare_runs([searched, empty, fixed]).groups) == 2
+
+
+def test_a_run_without_a_trial_says_so_and_has_no_rows(tmp_path: Path, tune_cnn: Any) -> None:
+    empty = made_run(tmp_path / "interrupted", trials=0)
+    for more in ((), ("--best-per", "model.backbone")):
+        said = tune_cnn("leaderboard", empty, "--json", *more)
+        assert (said.code, said.out, said.err) == (0, "[]\n", f"no trial has begun: {empty}\n")
+
+
+def test_a_path_that_is_not_there_is_an_error_whatever_else_is_given(searched: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="no such file"):
+        compare_runs([searched, tmp_path / "serched"])
 
 
 def test_folders_of_which_none_holds_a_run_are_an_error(tmp_path: Path) -> None:

@@ -157,7 +157,8 @@ def test_a_repeat_that_fails_is_left_out_and_told(
     assert score_finals(finals, **given, note=notes.append).finals, "what was looked at once is kept"  # type: ignore[arg-type]
     scored.unlink()
     assert not score_finals(finals, **given, note=notes.append).finals  # type: ignore[arg-type]
-    (line,) = notes
+    what, line = notes
+    assert what == "scoring the finals' models on the images held back from training, 1 of them …"
     assert line.startswith("final of trial 0, repeat 2, could not be scored: ")
 
 

@@ -74,6 +74,22 @@ def test_the_time_left_stands_beside_the_time_spent(session: SearchSession, cloc
     assert standing(session).endswith(f" · 0:00, {clock_text(left)} left")
 
 
+def test_an_estimate_that_is_used_up_is_not_shown_as_no_time_left(session: SearchSession, clock: Clock) -> None:
+    session.begin_forecast(Forecast(session.space, Images(100, 20), slots=1, clock=clock))
+    drive(session, most=4)
+    session.propose()
+    clock.now = 1e6
+    assert session.seconds_left == 0
+    assert standing(session).endswith(":40, longer than estimated")
+
+
+def test_once_all_has_ended_nothing_is_said_of_time_left(session: SearchSession, clock: Clock) -> None:
+    session.begin_forecast(Forecast(session.space, Images(100, 20), slots=1, clock=clock))
+    drive(session)
+    clock.now = 1e6
+    assert standing(session).endswith(":40")
+
+
 def test_a_pipe_gets_plain_lines_with_the_standing(tmp_path: Path) -> None:
     console = Console(file=StringIO(), width=80)
     screen = Screen(console)

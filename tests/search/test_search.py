@@ -146,6 +146,7 @@ def leaderboard(run: Path) -> pd.DataFrame:
 def test_a_search_says_what_it_does_and_what_came_of_it(printed: str) -> None:
     for word in ("search", "data", "device", "sampler", "scheduler", "budget", "trial 0 begins", "best model", "rank"):
         assert word in printed
+    assert "scoring the models of the best trials on the test images, 2 of them …\n" in printed
     assert "ray" not in printed.lower().replace("array", "")
 
 
@@ -408,9 +409,11 @@ def test_a_search_in_which_all_fails_alike_ends_with_the_cause(command: Command,
     assert "DivergedError" in (run / "trials" / "0000" / "error.txt").read_text()
 
 
-def test_an_address_at_which_no_cluster_answers_is_one_clear_message(within: Within) -> None:
-    out = within("search", "small.yaml", "--name", "nowhere", "--address", "no-host:port", code=1)
+def test_an_address_at_which_no_cluster_answers_is_one_clear_message_before_all_else(within: Within) -> None:
+    out = within("search", "small.yaml", "--name", "nowhere", "--address", "no-host:port", "--cache-dir", "new", code=1)
     assert "--address no-host:port: no Ray cluster answers there" in out
+    assert not Path("new").exists(), "images were looked at before"
+    assert not Path("runs/nowhere").exists()
 
 
 def test_no_file_of_a_run_holds_a_secret(

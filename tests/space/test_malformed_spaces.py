@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.space.malformed_choices import CHOICE_FAULTS, GOOD_CHOICES
 from tests.space.malformed_networks import MALFORMED_NETWORKS
 from tests.space.malformed_segmentation import GOOD_MASKS, SEGMENTATION_FAULTS
 from tests.space.malformed_spaces import GOOD, MALFORMED_SPACES, MalformedSpace
@@ -11,7 +12,7 @@ from tune_cnn.errors import SpaceFileError
 from tune_cnn.models.trunk import model_faults, size_faults
 from tune_cnn.space.schema import read_space
 
-ALL = MALFORMED_SPACES + MALFORMED_NETWORKS + SEGMENTATION_FAULTS
+ALL = MALFORMED_SPACES + MALFORMED_NETWORKS + SEGMENTATION_FAULTS + CHOICE_FAULTS
 _LEAST = 50
 
 
@@ -20,7 +21,11 @@ def space_file(tmp_path: Path) -> Path:
     return tmp_path / "space.yaml"
 
 
-@pytest.mark.parametrize(("text", "name"), [(GOOD, "shapes"), (GOOD_MASKS, "flood")], ids=["classes", "masks"])
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [(GOOD, "shapes"), (GOOD_MASKS, "flood"), (GOOD_CHOICES, "shapes")],
+    ids=["classes", "masks", "choices"],
+)
 def test_the_space_that_the_malformed_ones_are_made_from_is_good(text: str, name: str, space_file: Path) -> None:
     space_file.write_text(text)
     assert read_space(space_file, backbone_check=model_faults, size_check=size_faults).name == name

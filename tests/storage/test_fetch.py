@@ -21,7 +21,7 @@ from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import open_data
 from tune_cnn.data.fetch import KIND, local_copy
 from tune_cnn.data.resident import open_resident
-from tune_cnn.errors import DataError, InputError, StorageError
+from tune_cnn.errors import DataError, InputError, StorageError, UnreadableImagesError
 from tune_cnn.storage import remote
 from tune_cnn.storage.remote import Remote
 
@@ -60,8 +60,10 @@ def test_images_have_the_same_fingerprint_wherever_they_lie(url: str, tmp_path: 
 def test_what_is_wrong_with_the_images_is_told_of_the_address(s3: S3, url: str, bucket: str, own_cache: Cache) -> None:
     s3.client.put_object(Bucket=bucket, Key="data/few/train/circle/zz.png", Body=b"no image")
     config = trial_config(url)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match=f"^{url}/train/circle/zz.png: "):
+    with pytest.raises(DataError, match=f"^{url}/train/circle/zz.png: ") as refused:
         open_data(config.data, config.image, cache=own_cache)
+    assert isinstance(refused.value, UnreadableImagesError)
+    assert str(own_cache.folder) not in str(refused.value.reasons)
 
 
 def test_what_was_fetched_is_not_fetched_again_until_it_changes(

@@ -1,4 +1,4 @@
-"""A trial is handed out to a worker that may be anywhere, and may end without a word: one machine at a time sends it."""
+"""A trial is handed out to a worker that may be anywhere, and may end without a word: no two machines send it."""
 
 import random
 import time

@@ -98,7 +98,7 @@ def test_a_search_in_a_storage_finds_what_the_same_one_at_home_finds(
     assert len(in_storage) == 2
 
 
-@pytest.mark.parametrize("command", ["check", "evaluate", "predict", "train"])
+@pytest.mark.parametrize("command", ["check", "evaluate", "predict", "predict a run", "train"])
 def test_commands_take_images_and_models_from_the_storage(
     away: tuple[Machine, str],
     s3: S3,
@@ -116,6 +116,7 @@ def test_commands_take_images_and_models_from_the_storage(
         "check": (["check", str(away[0].folder / "small.yaml"), "--data", data], "small.yaml: fine"),
         "evaluate": (["evaluate", f"{away[1]}/best", "--data", data], "macro_f1"),
         "predict": (["predict", f"{away[1]}/best/", str(image)], image.name),
+        "predict a run": (["predict", away[1], str(image)], image.name),
         "train": (
             ["train", str(run / "trials/0000/config.yaml"), "--out", str(tmp_path / "t")],
             "in every score of 2 epochs",

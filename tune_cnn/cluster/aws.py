@@ -5,13 +5,13 @@ import re
 
 from tune_cnn.cluster.report import Report, words
 from tune_cnn.config_faults import listing, shown
-from tune_cnn.config_shape import nearest
 
 _IMAGE = re.compile(r"ami-[0-9a-f]{8}([0-9a-f]{9})?")
 _GROUP = re.compile(r"sg-[0-9a-f]{8}([0-9a-f]{9})?")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
 _PREFIX = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.-]+)+/?")
 _S3 = re.compile(r"s3://([^\s\"']+)")
+_FAMILY = re.compile(r"[a-z]+[0-9]+([a-z0-9-]*)")
 _WIDEST_V4, _WIDEST_V6 = 16, 32
 _LONGEST_IDLE_MINUTES = 60
 # What may stand in node_config: the arguments of EC2's RunInstances, and SubnetIds, which is Ray's.
@@ -46,6 +46,7 @@ def check_aws(report: Report) -> None:
         elif head in node_types:
             _check_worker(report, name)
     _check_one_image(report)
+    _check_one_architecture(report)
     _check_bucket(report)
     if len(node_types) == 1:
         report.fault(("available_node_types",), "only a head, so that no trial would ever run; write a worker, too")
@@ -96,9 +97,7 @@ def _check_node(report: Report, name: str) -> None:
     at = ("available_node_types", name, "node_config")
     for written in report.section(*at):
         if written not in _NODE_CONFIG:
-            close = nearest(written, _NODE_CONFIG)
-            hint = f"did you mean {close!r}?" if close else "EC2's RunInstances takes no such argument; remove it"
-            report.fault((*at, written), f"unknown name; {hint}")
+            report.unknown((*at, written), _NODE_CONFIG, "EC2's RunInstances takes no such argument; remove it")
     report.needed(*at, "InstanceType", example="g6.xlarge")
     image = report.needed(*at, "ImageId", example="ami-0123456789abcdef0", why="Ray's default is an Ubuntu 18.04")
     if image is not None and not (isinstance(image, str) and _IMAGE.fullmatch(image)):
@@ -148,6 +147,26 @@ def _check_one_image(report: Report) -> None:
         at = ("available_node_types", name, "node_config", "ImageId")
         if isinstance(head, str) and _IMAGE.fullmatch(head) and (image := report.value(*at)) not in (None, head):
             report.fault(at, f"{shown(image)} is another image than the head's; write {head}")
+
+
+def _check_one_architecture(report: Report) -> None:
+    """An image starts on the processors that it was made for alone, and all machines have the same."""
+    nodes = [
+        ("available_node_types", name, "node_config", "InstanceType") for name in report.section("available_node_types")
+    ]
+    types = {at: text for at in nodes if isinstance(text := report.value(*at), str)}
+    arm = {at: text for at, text in types.items() if _is_arm(text)}
+    others = sorted({text for at, text in types.items() if at not in arm})
+    for at, text in arm.items() if others else ():
+        what = f"has an ARM processor and {listing(others)} an x86 one, so that no image starts on both"
+        report.fault(at, f"{shown(text)} {what}; write an x86 type, e.g. m7i.xlarge or g6.xlarge")
+
+
+def _is_arm(instance_type: str) -> bool:
+    """Whether a type of EC2 is of Graviton or Grace: what stands behind its generation tells, as in `m7g`."""
+    family = instance_type.partition(".")[0]
+    found = _FAMILY.fullmatch(family)
+    return family == "a1" or (found is not None and "g" in found[1])
 
 
 def _check_bucket(report: Report) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from tune_cnn.cluster.mounts import check_mounts
 from tune_cnn.cluster.report import Report
 from tune_cnn.config_faults import shown
 from tune_cnn.config_shape import Location
@@ -21,7 +22,6 @@ _MODE = re.compile(r"\bRAY_AUTH_MODE=[\"']?(\w*)")
 _DASHBOARD = re.compile(r"--dashboard-host[=\s]+[\"']?([^\s\"']+)")
 _SEPARATOR = re.compile(r"&&|\|\||[;|\n]")
 _COMMENT = re.compile(r"(^|\s)#.*")
-_OWN_KEYS = re.compile(r"(^|/)\.(aws|ssh|kube|config/gcloud)(/|$)")
 
 
 def check_commands(report: Report, *, ray_version: str) -> None:
@@ -37,19 +37,8 @@ def check_commands(report: Report, *, ray_version: str) -> None:
     _check_starts(report, "head_start_ray_commands", head=True)
     if report.section("provider").get("type") != "local" or report.items("provider", "worker_ips"):
         _check_starts(report, "worker_start_ray_commands", head=False)
-    _check_mounts(report)
+    check_mounts(report)
     _check_docker(report, ray_version)
-
-
-def _check_mounts(report: Report) -> None:
-    mounts = report.section("file_mounts")
-    if not any(str(remote).endswith(".ray/auth_token") for remote in mounts):
-        text = "no token goes to the machines; write ~/.ray/auth_token: ~/.ray/auth_token"
-        report.fault(("file_mounts",), text)
-    for remote, local in mounts.items():
-        if _OWN_KEYS.search(str(local)):
-            text = f"your own keys in {local} would lie on every machine; remove it, and give the machines their own"
-            report.fault(("file_mounts", remote), text)
 
 
 def _check_docker(report: Report, ray_version: str) -> None:

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterator, Mapping
 
+from tune_cnn.cluster.entrypoint import Commands, check_entrypoint
 from tune_cnn.cluster.report import Report, words
 from tune_cnn.config_faults import shown
-from tune_cnn.config_shape import Location, nearest
+from tune_cnn.config_shape import Location
 from tune_cnn.masking import names_a_secret
 
 _API = "ray.io/v1"
@@ -40,18 +41,19 @@ _VERSION = re.compile(r"\b([0-9]+\.[0-9]+\.[0-9]+)(?=-py3[0-9]|$)|ray-?([0-9]+\.
 _PYTHON = re.compile(r"\bpy3([0-9]{1,2})\b")
 
 
-def check_rayjob(report: Report, *, ray_version: str, python: str) -> None:
+def check_rayjob(report: Report, *, ray_version: str, python: str, commands: Commands) -> None:
     """Note what is wrong, open, or without limit in a RayJob.
 
     Args:
         report: the manifest.
         ray_version: what rayVersion and the images have to hold.
         python: `3.11`, likewise.
+        commands: of tune-cnn, and the options that each has.
     """
     _check_names(report)
     report.equal(_API, "apiVersion", why="KubeRay's old interfaces know no token authentication")
     report.equal("RayJob", "kind", why="this check is for a job, which ends and takes its cluster with it")
-    report.needed("spec", "entrypoint", example="tune-cnn search SPACE --address auto")
+    check_entrypoint(report, ("spec", "entrypoint"), commands)
     why = "the cluster would stay, and cost, after the job"
     report.equal(True, "spec", "shutdownAfterJobFinishes", why=why)
     if report.value("spec", "clusterSelector") is not None:
@@ -75,9 +77,7 @@ def _check_names(report: Report) -> None:
     for at, key in places:
         for name in report.section(*at):
             if name not in _KNOWN[key]:
-                close = nearest(name, _KNOWN[key])
-                hint = f"did you mean {close!r}?" if close else f"known here: {', '.join(_KNOWN[key])}"
-                report.fault((*at, name), f"unknown name; {hint}")
+                report.unknown((*at, name), _KNOWN[key])
 
 
 def _check_head(report: Report) -> None:
@@ -136,6 +136,9 @@ def _pods(report: Report) -> Iterator[Location]:
 
 
 def _check_pod(report: Report, at: Location, *, ray_version: str, python: str) -> None:
+    if report.value(*at) is None:
+        report.fault(at, "missing; write spec: {securityContext: …, containers: …}")
+        return
     for name in ("hostNetwork", "hostPID", "hostIPC"):
         if report.value(*at, name):
             report.fault((*at, name), "true gives the pod the node's own; remove it")
@@ -170,14 +173,20 @@ def _check_container(report: Report, at: Location, *, ray_version: str, python: 
     why = "a program in the container may become root"
     example = "securityContext: {allowPrivilegeEscalation: false}"
     report.equal(False, *security, "allowPrivilegeEscalation", why=why, example=example)
-    for resource, example in (("cpu", '"4"'), ("memory", "16Gi")):
-        report.needed(*at, "resources", "limits", resource, example=example, why="it may take the whole node")
+    _check_limits(report, (*at, "resources", "limits"))
     for position, variable in enumerate(report.items(*at, "env")):
         if isinstance(variable, dict) and "value" in variable:
             _check_variable(report, (*at, "env", position, "value"), str(variable.get("name")))
     image = report.needed(*at, "image", example=f"REGISTRY/tune-cnn:0.1.0-ray{ray_version}-py{python.replace('.', '')}")
     if isinstance(image, str):
         _check_image(report, (*at, "image"), image, ray_version=ray_version, python=python)
+
+
+def _check_limits(report: Report, at: Location) -> None:
+    why = "it may take the whole node"
+    if report.needed(*at, example='{cpu: "4", memory: 16Gi}', why=why) is not None:
+        for resource, example in (("cpu", '"4"'), ("memory", "16Gi")):
+            report.needed(*at, resource, example=example, why=why)
 
 
 def _check_variable(report: Report, at: Location, name: str) -> None:

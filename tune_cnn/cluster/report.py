@@ -1,11 +1,11 @@
 """Look into a cluster file and note what is wrong with it: every fault at once, each with its line."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tune_cnn.config_faults import Fault, shown
-from tune_cnn.config_shape import Location, value_at
+from tune_cnn.config_shape import Location, nearest, value_at
 from tune_cnn.yaml_files import Document
 
 PLACEHOLDER = "FILL-IN"
@@ -18,6 +18,7 @@ class Report:
     document: Document
     _faults: dict[tuple[Location, str], None] = field(default_factory=dict)
     _settled: set[Location] = field(default_factory=set)
+    _meant: set[Location] = field(default_factory=set)
 
     def value(self, *location: str | int) -> Any:
         """What stands at a place; None where nothing does."""
@@ -60,6 +61,20 @@ class Report:
         if not any(location[: len(settled)] == settled for settled in self._settled):
             self._faults[location, text] = None
 
+    def unknown(self, location: Location, known: Sequence[str], otherwise: str = "") -> None:
+        """Note a name that nobody reads; where another was meant, that one is not told to be missing as well.
+
+        Args:
+            location: of the name.
+            known: the names that may stand there.
+            otherwise: what to do if none of them is near; by default they are listed.
+        """
+        close = nearest(str(location[-1]), list(known))
+        if close:
+            self._meant.add((*location[:-1], close))
+        otherwise = otherwise or f"known here: {', '.join(known)}"
+        self.fault(location, f"unknown name; {f'did you mean {close!r}?' if close else otherwise}")
+
     def settle(self, location: Location, text: str) -> None:
         """Note a fault that makes every other one at this place, and within it, beside the point."""
         self.fault(location, text)
@@ -67,7 +82,9 @@ class Report:
 
     def lines(self) -> list[str]:
         """`file:line: dotted.name: what stood there; write … instead`, in the file's order."""
-        faults = sorted(self._faults, key=lambda at: self.document.order(at[0]))
+        misspelt = [meant for meant in self._meant if self.value(*meant) is None]
+        told = [at for at in self._faults if not any(at[0][: len(meant)] == meant for meant in misspelt)]
+        faults = sorted(told, key=lambda at: self.document.order(at[0]))
         return [Fault(location, text).line(self.document.where(location)) for location, text in faults]
 
     @staticmethod

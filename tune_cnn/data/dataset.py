@@ -22,7 +22,7 @@ from tune_cnn.data.sketch import Sketches
 from tune_cnn.data.split import draw_splits
 from tune_cnn.data.table import ImageIndex, Row, Skipped, Split
 from tune_cnn.data.views import Views, open_views
-from tune_cnn.errors import DataError
+from tune_cnn.errors import DataError, UnreadableImagesError
 from tune_cnn.sections.data import Data, MasksData, Splits
 from tune_cnn.sections.image import ImageConfig
 
@@ -170,8 +170,9 @@ def open_data(data: Data, image: ImageConfig, *, cache: Cache) -> ImageData:
 
     Raises:
         StorageError: the storage of the images cannot be used.
-        DataError: everything wrong with the layout at once; or every unreadable image (unless `on_bad: skip`), every
-            mask with a value of no class; or what is wrong between the splits once they are drawn.
+        UnreadableImagesError: every unreadable image, unless `on_bad: skip`.
+        DataError: everything wrong with the layout at once; or every mask with a value of no class; or
+            what is wrong between the splits once they are drawn.
     """
     with located(data, cache) as here:
         opened = open_local(here, image, cache=cache)
@@ -186,10 +187,8 @@ def open_local(data: Data, image: ImageConfig, *, cache: Cache) -> ImageData:
     if views.unmapped:
         raise DataError(_unmapped_lines(index.root, views.unmapped))
     if views.bad and data.on_bad == "error":
-        raise DataError(
-            f"{index.root / row.file}: {views.bad[row.path]}; replace it, or write data.on_bad: skip to leave it out"
-            for row in _bad_rows(index, views)
-        )
+        reasons = (f"{index.root / row.file}: {views.bad[row.path]}" for row in _bad_rows(index, views))
+        raise UnreadableImagesError(reasons, Counter(row.split for row in _drawn(index.rows, index, data.splits)))
     rows = _drawn([row for row in index.rows if row.path not in views.bad], index, data.splits)
     counts = count_by_class(((row.split, index.classes[row.label]) for row in rows), _wanted(data.splits))
     faults = empty_splits(counts) if masks else split_faults(counts)

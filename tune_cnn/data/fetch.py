@@ -55,7 +55,7 @@ def located(data: Data, cache: Cache, *, patient: bool = False) -> Iterator[Data
     try:
         yield data.model_copy(update={"root": folder})
     except DataError as error:
-        raise type(error)(fault.replace(folder, data.root) for fault in error.faults) from error
+        raise error.naming(data.root, instead_of=folder) from error
 
 
 def local_copy(url: str, cache: Cache, *, patient: bool = False) -> Path:

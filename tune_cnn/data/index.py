@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from tune_cnn.data.boxes_csv import read_boxes_csv
 from tune_cnn.data.checks import empty_splits, split_faults
@@ -27,9 +28,7 @@ def read_index(data: Data) -> ImageIndex:
         DataError: everything wrong with the layout at once, or else everything wrong between the splits.
     """
     root = DataRoot(data.root)
-    if not root.path.is_dir():
-        what = "is a file, not a folder" if root.path.exists() else "is not there"
-        raise DataError(f"{root.path}: data.root {what}; write the folder that holds the images, or pass --data DIR")
+    check_root(root.path)
     try:
         listing = _read(data, root)
     except OSError as error:  # a folder without the right to look into it, a disk that is gone
@@ -48,6 +47,17 @@ def read_index(data: Data) -> ImageIndex:
         key=lambda row: row.path,
     )
     return ImageIndex(root.path, classes, tuple(rows), tuple(listing.skipped), tuple(listing.warnings))
+
+
+def check_root(root: Path) -> None:
+    """Make sure that there is a folder.
+
+    Raises:
+        DataError: there is none.
+    """
+    if not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "is not there"
+        raise DataError(f"{root}: data.root {what}; write the folder that holds the images, or pass --data DIR")
 
 
 def count_by_class(images: Iterable[tuple[Split, str]], splits: Iterable[Split]) -> Mapping[Split, Counter[str]]:

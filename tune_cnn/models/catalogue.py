@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from tune_cnn.errors import SpaceFileError
+from tune_cnn.invocation import program
 from tune_cnn.models.freeze import UnitLine
 
 COLUMNS = ("name", "parameters", "features", "px", "least_px", "weights", "units", "map_units", "stage_channels")
@@ -98,7 +99,7 @@ def is_backbone(name: str) -> bool:
 def no_model(name: str) -> str:
     """Say what to write in the place of a name that is neither a model folder nor a backbone."""
     near = () if "/" in name else nearest(name)
-    ways = f"the backbone {' or '.join(near)}" if near else "a backbone of `tune-cnn backbones`"
+    ways = f"the backbone {' or '.join(near)}" if near else f"a backbone of `{program()} backbones`"
     return f"{name}: no such folder; give a model folder such as runs/NAME/best, or {ways}"
 
 
@@ -161,7 +162,7 @@ def _rows() -> dict[str, dict[str, str]]:
 
 def _unknown(name: str, architecture: str) -> str:
     near = nearest(architecture)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "`tune-cnn backbones` lists all"
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"`{program()} backbones` lists all"
     shown = name if len(name) <= _MOST_SHOWN else f"{name[:_MOST_SHOWN]}…"
     return f"unknown backbone {shown!r}; {hint}"
 

@@ -1,7 +1,8 @@
 """Whether `best` holds what the tables call the best: files may have been damaged or deleted since."""
 
+from tune_cnn.invocation import program
 from tune_cnn.results.best_model import has_sound_best
-from tune_cnn.results.display import place
+from tune_cnn.results.display import place, word
 from tune_cnn.results.records import RunFolder, TrialFolder
 
 
@@ -12,7 +13,7 @@ def best_doubt(run: RunFolder, trial: int) -> str:
         run: over, so that `best` stands still.
         trial: the winner of the finals, or else the first of the leaderboard.
     """
-    again = f"`tune-cnn train {place(run.trial(trial).config)}` trains it again"
+    again = f"`{program()} train {word(place(run.trial(trial).config))}` trains it again"
     if not run.best.exists():
         return f"the model of trial {trial}, the best, is gone; bring it back from a copy, or {again}"
     holds = TrialFolder(run.best.resolve().parent)

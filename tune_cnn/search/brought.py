@@ -86,7 +86,7 @@ def _fetch(remote: Remote, claim: Claim | None, folder: Path, say: Say) -> None:
             if not folder.exists():
                 raise
             raise RunFolderError(
-                f"{folder}: another search has begun in this folder meanwhile; wait for it, or write --name OTHER"
+                f"{folder}: another search has begun in this folder meanwhile; wait for it, or search with --name OTHER"
             ) from error
     say(f"{remote.url}: {len(files)} files fetched into {place(folder)}")
 
@@ -113,8 +113,8 @@ def _holds_run(remote: Remote) -> bool:
     names = [file.name for file in remote.files()]
     if names and "study.db" not in names:
         raise RunFolderError(
-            f"{remote.url}: holds other objects ({names[0]!r} is one of {len(names)}) and no run; write --name OTHER, "
-            "or another --out"
+            f"{remote.url}: holds other objects ({names[0]!r} is one of {len(names)}) and no run; write `search` with "
+            "--name OTHER, or another --out"
         )
     return bool(names)
 
@@ -134,6 +134,7 @@ def tables_of(run: str, into: Path) -> Path:
     pull(remote, folder, is_table)
     if not RunFolder(folder).study.is_file():
         raise RunFolderError(f"{run}: holds no study.db; give a run that `tune-cnn search --out` wrote")
+    mark(folder, run.rstrip("/"))  # so that what is said of it names the storage
     return folder
 
 

@@ -17,6 +17,7 @@ class Budget:
         clock: Callable[[], float],
         reserved_before: float = 0.0,
         finals_begun: tuple[int, float | None] | None = None,
+        more_trials: str = "",
     ) -> None:
         """Take up what earlier drivers spent.
 
@@ -26,12 +27,13 @@ class Budget:
             clock: seconds that only go forward.
             reserved_before: what an earlier driver kept for the finals.
             finals_begun: the trials and hours with which the search was over when its finals began; None before.
+            more_trials: the command that adds trials, for people.
         """
         self._trials, self._hours = search.trials, search.hours
         self._before, self._clock = seconds_before, clock
         self._begun = clock()
         self._reserved = reserved_before
-        self._finals_begun = finals_begun
+        self._finals_begun, self._more_trials = finals_begun, more_trials
 
     @property
     def elapsed_seconds(self) -> float:
@@ -73,7 +75,7 @@ class Budget:
     def spent(self, trials: int) -> str:
         """Say what is spent after so many trials, and how to get more; empty while both last."""
         if trials >= self._trials:
-            return f"all {self._trials} trials are done; `tune-cnn extend RUN --trials N` adds some"
+            return f"all {self._trials} trials are done; for more: {self._more_trials}"
         if self.late:
             return f"the time budget of {self._hours:g} hours is spent; write --hours N for more"
         if self._finals_have_begun:

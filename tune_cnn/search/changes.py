@@ -8,12 +8,11 @@ from typing import Any
 
 from tune_cnn.data.dataset import ImageData
 from tune_cnn.errors import RunFolderError, SpaceFileError
-from tune_cnn.results.display import word
 from tune_cnn.results.records import RunFolder
+from tune_cnn.search.commands import extend_command, new_run_command, resume_command
 from tune_cnn.search.run_facts import FORMAT, RunFacts
 from tune_cnn.space.expressions import is_expression
 from tune_cnn.space.schema import NOT_IN_DIGEST, Space, read_space
-from tune_cnn.storage.claim import name_of
 
 _MOST_DIFFERENCES = 20
 _MOST_LETTERS = 200  # of one value
@@ -63,14 +62,13 @@ def refuse_space(run: RunFolder, space: Space, asked: Asked) -> RunFolderError:
     if not found:
         return RunFolderError(f"{run.space}: was changed since the last call; bring it back from a copy")
     trials = int(before["search"]["trials"]) + space.search.trials
-    folder = word(name_of(run.path))
     return RunFolderError(
         [
             f"{run.path}: holds another search, its space differs from this one:",
             *(f"  {text}" for text in found[:_MOST_DIFFERENCES]),
             *([f"  and {len(found) - _MOST_DIFFERENCES} more"] if len(found) > _MOST_DIFFERENCES else []),
-            f"to go on with the space it has: tune-cnn resume {folder}",
-            f"to add trials of this one: tune-cnn extend {folder} --trials {trials} {shlex.join(asked.words)}",
+            f"to go on with the space it has: {resume_command(run.path)}",
+            f"to add trials of this one: {extend_command(run.path, trials)} {shlex.join(asked.words)}",
             _OTHER_NAME,
         ]
     )
@@ -108,7 +106,7 @@ def check_images(run: RunFolder, before: RunFacts, data: ImageData) -> None:
         [
             f"{run.path}: was searched on other images (fingerprint {before.data[:12]}, now {data.fingerprint[:12]}):",
             *(f"  {text}" for text in found),
-            "bring back the images that it began with and go on, or write --name OTHER for a new run",
+            f"bring back the images that it began with and go on, or begin a new run: {new_run_command(run.path)}",
         ]
     )
 
@@ -116,6 +114,12 @@ def check_images(run: RunFolder, before: RunFacts, data: ImageData) -> None:
 def image_counts(data: ImageData) -> dict[str, int]:
     """Count the images by split."""
     return {name: len(split.labels) for name, split in data.splits.items()}
+
+
+def count_differences(before: RunFacts, counts: Mapping[str, int]) -> list[str]:
+    """Give a line for each split that has another number of images than a run began with; `counts` are of now."""
+    pairs = {split: (before.images.get(split, 0), counts.get(split, 0)) for split in {**before.images, **counts}}
+    return [f"{split}: {then} images then, {now} now" for split, (then, now) in pairs.items() if then != now]
 
 
 def check_versions(run: RunFolder, before: RunFacts, now: Mapping[str, str]) -> str:
@@ -130,8 +134,8 @@ def check_versions(run: RunFolder, before: RunFacts, now: Mapping[str, str]) -> 
     if before.format > FORMAT:
         raise RunFolderError(
             f"{run.run}: was written by tune-cnn {before.latest.versions.get('tune-cnn', '')} in format "
-            f"{before.format}, and this one, {now['tune-cnn']}, reads {FORMAT}; install that version, or write "
-            "--name OTHER for a new run"
+            f"{before.format}, and this one, {now['tune-cnn']}, reads {FORMAT}; install that version, or begin a new "
+            f"run: {new_run_command(run.path)}"
         )
     then = before.latest.versions
     changed = {name: (then[name], now[name]) for name in then if name in now and then[name] != now[name]}
@@ -140,7 +144,7 @@ def check_versions(run: RunFolder, before: RunFacts, now: Mapping[str, str]) -> 
         wanted = shlex.join(["pip", "install", *(f"{name}=={old}" for name, (old, _) in foreign.items())])
         raise RunFolderError(
             f"{run.path}: was searched with {_changes_text(foreign)}: its trials cannot go on as they began; "
-            f"{wanted}, or write --name OTHER for a new run"
+            f"{wanted}, or begin a new run: {new_run_command(run.path)}"
         )
     return f"since the last call: {_changes_text(changed)}; scores may come out otherwise" if changed else ""
 
@@ -148,12 +152,9 @@ def check_versions(run: RunFolder, before: RunFacts, now: Mapping[str, str]) -> 
 def _image_differences(before: RunFacts, counts: Mapping[str, int], classes: Sequence[str]) -> Iterator[str]:
     if not before.images:
         return
-    same = True
-    for split in {**before.images, **counts}:
-        then, now = before.images.get(split, 0), counts.get(split, 0)
-        if then != now:
-            same = False
-            yield f"{split}: {then} images then, {now} now"
+    differ = count_differences(before, counts)
+    yield from differ
+    same = not differ
     for name in sorted({*before.classes} ^ {*classes}):
         same = False
         yield f"class {name}: {'is gone' if name in before.classes else 'was not there then'}"

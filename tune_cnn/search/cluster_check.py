@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]  # its stubs are a package of their own
 import ray.autoscaler
@@ -18,6 +19,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from tune_cnn.cluster.aws import check_aws
 from tune_cnn.cluster.commands import PYTHON, check_commands
+from tune_cnn.cluster.entrypoint import Commands
 from tune_cnn.cluster.everywhere import check_everywhere, check_words
 from tune_cnn.cluster.kubernetes import check_rayjob
 from tune_cnn.cluster.machines import check_machines
@@ -25,13 +27,22 @@ from tune_cnn.cluster.report import Report
 from tune_cnn.config_faults import shown
 from tune_cnn.config_shape import Location, nearest
 from tune_cnn.errors import ClusterFileError
+from tune_cnn.invocation import program
+from tune_cnn.results.display import word
 from tune_cnn.yaml_files import plain_words, read_yaml
 
+_NAMES = "cluster_name and provider, or apiVersion and kind"
+_BEGINNINGS = {"cluster_name", "provider", "apiVersion", "kind"}
+_OF_A_SPACE = {"task", "data", "model", "training", "search"}
 _PROVIDERS = {"aws": check_aws, "local": check_machines}
 
 
-def check_cluster(file: Path) -> str:
+def check_cluster(file: Path, *, commands: Commands) -> str:
     """Check a file of `ray up`, or a KubeRay RayJob.
+
+    Args:
+        file: the file; what it copies to the machines is looked for on this one, from the working directory.
+        commands: of tune-cnn, and the options that each has.
 
     Returns:
         What it is, in a few words.
@@ -40,21 +51,27 @@ def check_cluster(file: Path) -> str:
         SpaceFileError: it is no YAML, or has tags, aliases without end and the like.
         ClusterFileError: every other fault, a line each.
     """
-    document = read_yaml(file, least="cluster_name and provider, or apiVersion and kind")
+    document = read_yaml(file, least=_NAMES)
     report = Report(document)
+    if not (isinstance(document.tree, dict) and _BEGINNINGS & set(document.tree)):
+        raise ClusterFileError(f"{document.where(())}: {_other(document.tree, file)}")
     check_everywhere(report)
     check_words(report, plain_words(file))
-    if not isinstance(document.tree, dict):
-        report.fault((), "not a cluster file; write cluster_name and provider, or apiVersion and kind")
-        what = ""
-    elif {"apiVersion", "kind"} & set(document.tree):
-        check_rayjob(report, ray_version=metadata.version("ray"), python=PYTHON)
+    if {"apiVersion", "kind"} & set(document.tree):
+        check_rayjob(report, ray_version=metadata.version("ray"), python=PYTHON, commands=commands)
         what = "a RayJob of KubeRay"
     else:
         what = _check_ray_up(report)
     if lines := report.lines():
         raise ClusterFileError(lines)
     return what
+
+
+def _other(tree: Any, file: Path) -> str:
+    """Say what a file is that is none for a cluster."""
+    if isinstance(tree, dict) and len(_OF_A_SPACE & set(tree)) > 1:
+        return f"this is a search space, not a cluster file; look it over with `{program()} check {word(str(file))}`"
+    return f"not a cluster file; write {_NAMES}"
 
 
 def _check_ray_up(report: Report) -> str:
@@ -81,8 +98,7 @@ def _check_schema(report: Report) -> None:
         if error.validator == "additionalProperties":
             known = list(error.schema.get("properties", {}))
             for name in sorted(set(error.instance) - set(known) - _beyond_the_schema(report, location)):
-                hint = f"did you mean {close!r}?" if (close := nearest(name, known)) else f"known: {', '.join(known)}"
-                report.fault((*location, name), f"unknown name; {hint}")
+                report.unknown((*location, name), known)
         elif error.validator == "required":
             for name in sorted(set(error.validator_value) - set(error.instance)):
                 report.fault((*location, name), f"missing; write {name}: …")

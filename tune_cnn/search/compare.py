@@ -1,7 +1,7 @@
 """`tune-cnn leaderboard`: the trials of one or several runs in one table, read from the truth."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -9,7 +9,7 @@ from rich.console import Console
 from tune_cnn.errors import InputError
 from tune_cnn.results.display import line
 from tune_cnn.results.leaderboard import Row, leaderboard_columns, leaderboard_rows
-from tune_cnn.results.records import RunFolder
+from tune_cnn.results.records import RunFolder, TrialFolder
 from tune_cnn.search.best_per import best_of_each, glance, names_like, values_of
 from tune_cnn.search.recorded import RecordedRun, read_recorded
 from tune_cnn.search.screen import leaderboard_table, top_rows
@@ -38,8 +38,8 @@ class Comparison:
     groups: tuple[Group, ...]
     first: tuple[str, ...]
     """The columns that stand before all others."""
-    no_runs: tuple[Path, ...] = ()
-    """Folders that hold no run, such as those of `tune-cnn train`, and were left out."""
+    left_out: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    """What has nothing to rank, by the reason."""
 
     @property
     def rows(self) -> list[Row]:
@@ -53,7 +53,7 @@ class Comparison:
 
     @property
     def warning(self) -> str:
-        """Why the runs are not ranked together; empty if they are."""
+        """Why the runs are not ranked together, and what is not ranked at all; empty if nothing is to be said."""
         causes = {
             "saw different images": {group.data for group in self.groups},
             "were judged by different metrics": {group.metric for group in self.groups},
@@ -61,8 +61,7 @@ class Comparison:
         }
         told = " and ".join(cause for cause, values in causes.items() if len(values) > 1)
         lines = [f"warning: these runs {told}: each group is ranked by itself"] if told else []
-        if self.no_runs:
-            lines.append(f"left out, as they hold no run of a search: {', '.join(map(str, self.no_runs))}")
+        lines += [f"{reason}: {', '.join(map(str, paths))}" for reason, paths in self.left_out.items() if paths]
         return "\n".join(lines)
 
 
@@ -70,7 +69,7 @@ def compare_runs(paths: Sequence[Path], *, best_per: str | None = None) -> Compa
     """Put the trials of runs together, ranked within each group of runs that can be compared.
 
     Args:
-        paths: run folders.
+        paths: run folders; what is no run is left out if there is one.
         best_per: the dotted name of a value, such as `model.backbone`; of the trials with the same value only the best
             is kept, with how many there were. None keeps all.
 
@@ -78,19 +77,30 @@ def compare_runs(paths: Sequence[Path], *, best_per: str | None = None) -> Compa
         RunFolderError: a folder holds a damaged run, or none of them holds a run.
         InputError: no trial has a value of the name `best_per`.
     """
-    no_runs = tuple(path for path in paths if path.is_dir() and not RunFolder(path).study.exists())
-    if len(no_runs) == len(paths):
-        no_runs = ()  # the reader says what is wrong
+    others = [path for path in paths if path.exists() and not RunFolder(path).study.exists()]
+    if len(others) == len(paths):
+        others = []  # the reader says what is wrong
+    recorded = [read_recorded(path) for path in paths if path not in others]
     grouped: dict[tuple[str, Metric, str], list[RecordedRun]] = {}
-    for run in map(read_recorded, (path for path in paths if path not in no_runs)):
+    for run in (run for run in recorded if run.trials):
         data = next((record.data for record in run.trials if record.data), "")
         grouped.setdefault((data, run.search.ranked_by, str(run.space.get("folds") or "")), []).append(run)
     several = len(paths) > 1
     groups = tuple(_group(*key, runs, named=several, best_per=best_per) for key, runs in grouped.items())
-    if best_per and not any(group.rows for group in groups):
+    if best_per and groups and not any(group.rows for group in groups):
         raise InputError(f"--best-per {best_per}: no trial has such a value; {names_like(best_per)}")
     first = (*(("run", "metric") if several else ()), *((best_per, "trials") if best_per else ()))
-    return Comparison(groups, first, no_runs)
+    left_out = {
+        "no trial has begun": [run.folder.path for run in recorded if not run.trials],
+        "single trainings, which no search has judged": [path for path in others if _is_training(path)],
+        "left out, as they hold no run of a search": [path for path in others if not _is_training(path)],
+    }
+    return Comparison(groups, first, left_out)
+
+
+def _is_training(path: Path) -> bool:
+    """Whether a folder is one that `tune-cnn train` wrote."""
+    return TrialFolder(path).log.is_file()
 
 
 def show_comparison(comparison: Comparison, console: Console, *, top: int) -> None:

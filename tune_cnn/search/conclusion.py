@@ -16,7 +16,13 @@ from tune_cnn.showcase import write_pictures
 
 
 def conclude(
-    session: SearchSession, finals: FinalsSession | None, places: SearchPlaces, screen: Screen, *, task: Task
+    session: SearchSession,
+    finals: FinalsSession | None,
+    places: SearchPlaces,
+    screen: Screen,
+    *,
+    task: Task,
+    has_test: bool,
 ) -> None:
     """Score, write the last tables and show their top.
 
@@ -26,13 +32,16 @@ def conclude(
         places: where.
         screen: what is shown.
         task: what is predicted.
+        has_test: whether there are test images.
 
     Raises:
         SearchError: no trial gave a result, or too many failed for one cause.
     """
-    for record in session.kept():
-        if not record.test and session.run.trial(record.trial).best.exists():
-            _score_on_test(session, record.trial, places, screen)
+    new = [one.trial for one in session.kept() if not one.test and session.run.trial(one.trial).best.exists()]
+    if new and has_test:
+        screen.note(f"scoring the models of the best trials on the test images, {len(new)} of them …")
+    for number in new:
+        _score_on_test(session, number, places, screen)
     session.write_tables()
     rows = top_rows(session.records.values(), session.space.search.measures)[: session.space.search.keep]
     screen.console.print(leaderboard_table(rows))

@@ -99,7 +99,8 @@ def _locked(run: RunFolder) -> Iterator[None]:
         found = _awaited(run)
         who = f" ({found.text})" if found else ""
         raise RunFolderError(
-            f"{run.path}: another search is at work in this folder{who}; wait for it or end it, or write --name OTHER"
+            f"{run.path}: another search is at work in this folder{who}; wait for it or end it, or search "
+            "with --name OTHER"
         ) from error
     except OSError as error:
         if error.errno not in _NOT_WRITABLE:
@@ -142,8 +143,8 @@ def _check_gone(run: RunFolder, before: Holder, here: Holder) -> None:
         if not before.is_alive():
             return
         raise RunFolderError(
-            f"{run.path}: another search is at work in this folder ({before.text}); wait for it or end it, or write "
-            "--name OTHER"
+            f"{run.path}: another search is at work in this folder ({before.text}); wait for it or end it, or search "
+            "with --name OTHER"
         )
     if before.host == here.host and silent > _SILENT_SECONDS:
         return  # its machine has been started anew

@@ -13,8 +13,10 @@ from pathlib import Path
 from tune_cnn.config import TrialConfig
 from tune_cnn.errors import InputError, RunFolderError, SpaceFileError
 from tune_cnn.files import new_folder, sync
+from tune_cnn.invocation import program
 from tune_cnn.results.display import place, word
 from tune_cnn.results.records import RunFolder, Scalar
+from tune_cnn.search.commands import resume_command
 from tune_cnn.search.open_space import OpenedSpace, open_space
 from tune_cnn.search.run_facts import RunFacts, write_facts
 from tune_cnn.space.placing import place_in
@@ -51,7 +53,7 @@ def open_extended(
         raise InputError(
             f"--trials {trials}: {name_of(run.path)} asks for {before.search.trials} trials already, and --trials says "
             f"how many it has in the end; write --trials {before.search.trials + 1} or more, or go on with what is "
-            f"left of them: tune-cnn resume {word(name_of(run.path))}"
+            f"left of them: {resume_command(run.path)}"
         )
     return opened
 
@@ -169,7 +171,7 @@ def _check_comparable(before: Space, space: Space) -> None:
     )
     faults = [
         f"{space.path}: {name}: {then[name]} in the run, {now[name]} here, and its trials would not compare; write "
-        f"{then[name]}, or begin a run of its own: tune-cnn search {word(str(space.path))} --name OTHER"
+        f"{then[name]}, or begin a run of its own: {program()} search {word(str(space.path))} --name OTHER"
         for name in then
         if then[name] != now[name]
     ]

@@ -86,7 +86,17 @@ def verdict(judged: Judged) -> str:
     winner = f"trial {first.finalist.trial.trial} is better than the others"
     if any(len(each.finalist.repeats) < 2 for each in judged.finals):
         return f"{winner} on these images, but one repeat tells nothing of the luck of its seed{lost}"
-    return f"{winner} by more than chance{lost}"
+    return f"{winner} by more than chance: {_basis(judged.finals)}{lost}"
+
+
+def _basis(finals: Sequence[Final]) -> str:
+    """Say what is known of the distance between the winner, which stands first, and the one that comes nearest."""
+    _, *others = finals
+    nearest = max(others, key=lambda each: each.val.to_best.high)
+    which = f"trial {nearest.finalist.trial.trial}{', the nearest' if len(others) > 1 else ''}"
+    low, high = -nearest.val.to_best.high, -nearest.val.to_best.low
+    basis = "95 % interval of the paired difference over the validation images and the repeats"
+    return f"it is ahead of {which}, by {low:.4f} to {high:.4f} ({basis})"
 
 
 def _scored(
@@ -94,6 +104,9 @@ def _scored(
 ) -> dict[Heat, Repeat]:
     """Score every repeat that ended well, once; a damaged or missing model costs its own repeat only."""
     scored: dict[Heat, Repeat] = {}
+    well = [heat for heat, outcome in session.outcomes().items() if not outcome["failure"]]
+    if new := sum(not heat.folder(session.run).outcomes.exists() for heat in well):
+        note(f"scoring the finals' models on the images held back from training, {new} of them …")
     for heat, outcome in session.outcomes().items():
         if outcome["failure"]:
             continue

@@ -25,6 +25,10 @@ from tune_cnn.search.study import Study
 from tune_cnn.sections.search import FinalsConfig
 from tune_cnn.yaml_files import write_yaml
 
+_SECONDS_OF_SILENCE = 30.0
+_LEAST_SECONDS_SHOWN = 0.5
+"""What is less would be shown as none, with a training still at work."""
+
 
 @dataclass(frozen=True)
 class Heat:
@@ -86,11 +90,19 @@ class FinalsSession:
         self._running: dict[int, tuple[Heat, Live]] = {}
         self._peaks: dict[int, float] = {}
         self._told_late = False
+        self._told = 0.0
         self._forecast = forecast
         for heat in self.heats:
             if heat.key in self._ended:  # a kill may have come between noting the end and deleting
                 delete_checkpoint(heat.folder(run))
         self._tell_if_late()
+
+    @property
+    def what(self) -> str:
+        """Say what is about to be done."""
+        best, left = len(self.finalists), len(self._waiting)
+        whose = "the best configuration" if best == 1 else f"the best {best} configurations"
+        return f"finals: {whose} trained anew with other seeds, to the last epoch; {left} of {len(self.heats)} are left"
 
     @property
     def over(self) -> bool:
@@ -125,6 +137,7 @@ class FinalsSession:
             live.stop_reason = mismatch(live.job.config, heat.folder(self.run), epoch.phase, facts)
         if not live.stop_reason:  # a fault that a kill made forget is found again
             self._study.note_final_epoch(heat.key, epoch)
+        self._tell_now_and_then(heat, live)
         return not live.stop_reason
 
     def on_end(self, number: int, failure: str | None) -> None:
@@ -189,7 +202,13 @@ class FinalsSession:
                 "out; write --hours N for more"
             )
 
+    def _tell_now_and_then(self, heat: Heat, live: Live) -> None:
+        """Say how far a repeat is, if nothing has been said for a while."""
+        if self._budget.elapsed_seconds >= self._told + _SECONDS_OF_SILENCE:
+            self._tell(heat, f"epoch {len(live.epochs)} of {live.job.config.training.epochs}")
+
     def _tell(self, heat: Heat, text: str) -> None:
+        self._told = self._budget.elapsed_seconds
         standing = f"{len(self.outcomes())}/{len(self.heats)}{self._left_text()}"
         self._event(f"final of trial {heat.trial}, repeat {heat.repeat}, {text}  [{standing}]")
 
@@ -198,7 +217,8 @@ class FinalsSession:
             return ""
         waiting = [self._asked(heat) for heat in self._waiting]
         running = [(live.job.config, len(live.epochs)) for _, live in self._running.values()]
-        return f", {clock_text(self._forecast.finals_seconds_left(waiting, running))} left"
+        left = self._forecast.finals_seconds_left(waiting, running)
+        return f", {clock_text(left)} left" if left >= _LEAST_SECONDS_SHOWN else ""
 
     def _asked(self, heat: Heat) -> TrialConfig:
         return self._jobs.asked(heat.trial, self._study)

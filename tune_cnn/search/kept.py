@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 from tune_cnn.errors import StorageError, StoreError
 from tune_cnn.files import sweep
-from tune_cnn.results.display import place
+from tune_cnn.invocation import program
+from tune_cnn.results.display import place, word
 from tune_cnn.results.records import RunFolder
 from tune_cnn.search.left_elsewhere import bring_missing_trials, is_ours
 from tune_cnn.search.trials_away import Kept
@@ -79,5 +80,5 @@ def _finish(run: RunFolder, hold: Hold, pusher: Pusher, seconds: float) -> str:
         return ""
     return (
         f"{hold.remote.url} does not have all of this run: {why}; all of it lies in {place(run.path)} on this machine: "
-        f"`tune-cnn resume {hold.remote.url}`, called here, sends it"
+        f"`{program()} resume {word(hold.remote.url)}`, called here, sends it"
     )

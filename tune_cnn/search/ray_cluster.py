@@ -67,6 +67,17 @@ def ray_running(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def check_answers(address: str, *, insecure: bool) -> None:
+    """Make sure beforehand that a cluster would let us in: to look through all images first may take very long.
+
+    Raises:
+        SearchError: the cluster cannot be reached.
+        InputError: it refuses our token, or lets in whoever reaches it.
+    """
+    keep_private()
+    knock(address, insecure=insecure)
+
+
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
     """Answer SIGTERM as before once the block is over: Ray puts its own answer in place, which exits with no word."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from tune_cnn.errors import RunFolderError, SpaceFileError
 from tune_cnn.results.records import RunFolder, TrialRecord
+from tune_cnn.search.remedies import without_study
 from tune_cnn.search.run_facts import RunFacts, read_facts
 from tune_cnn.search.study import Study
 from tune_cnn.sections.search import SearchConfig
@@ -59,6 +60,8 @@ def read_recorded(path: Path) -> RecordedRun:
     """
     folder = RunFolder(path)
     if not folder.study.is_file():
+        if folder.trial(0).path.exists():
+            raise RunFolderError(f"{folder.study}: no such file; {without_study(folder)}")
         raise RunFolderError(
             f"{folder.study}: no such file; give a run folder that `tune-cnn search` wrote, it holds study.db"
         )
@@ -69,5 +72,7 @@ def read_recorded(path: Path) -> RecordedRun:
     try:
         trials = Study.read(folder.study, search).records()
     except (KeyError, TypeError, AttributeError) as error:
-        raise RunFolderError(f"{folder.study}: damaged, a trial's record lacks something ({error})") from error
+        raise RunFolderError(
+            f"{folder.study}: damaged, a trial's record lacks something ({error}); {without_study(folder)}"
+        ) from error
     return RecordedRun(folder, search, trials)

@@ -5,6 +5,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tune_cnn.errors import RunFolderError
 from tune_cnn.files import MOST_JSON_BYTES, read_file, write_whole
 from tune_cnn.results.records import RunFolder
+from tune_cnn.search.remedies import without_facts
 
 FORMAT = 1
 """Of run folders: goes up when an older version must not go on with what a newer one has written."""
@@ -66,11 +67,13 @@ def read_facts(folder: RunFolder) -> RunFacts:
     except FileNotFoundError as error:
         raise RunFolderError(f"{folder.run}: no such file; give a run folder that `tune-cnn search` wrote") from error
     except OSError as error:
-        raise RunFolderError(f"{folder.run}: cannot be read: {error.strerror}") from error
+        raise RunFolderError(f"{folder.run}: cannot be read: {error.strerror}; {without_facts(folder)}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise RunFolderError(f"{folder.run}: damaged ({where + ': ' if where else ''}{first['msg']})") from error
+        raise RunFolderError(
+            f"{folder.run}: damaged ({where + ': ' if where else ''}{first['msg']}); {without_facts(folder)}"
+        ) from error
 
 
 def write_facts(folder: RunFolder, facts: RunFacts) -> None:

@@ -14,6 +14,9 @@ from tune_cnn.results.leaderboard import leaderboard_rows, ranked
 from tune_cnn.results.records import EpochRecord, TrialRecord
 from tune_cnn.search.session import SearchSession
 
+_LEAST_SECONDS_SHOWN = 0.5
+"""What is less would be shown as none."""
+
 
 class Screen:
     """Everything a search prints goes through here; to a terminal as a table that moves, else as lines that stay."""
@@ -172,5 +175,10 @@ def _short(value: object) -> str:
 
 
 def _eta_text(session: SearchSession) -> str:
+    """Say what is left; of an estimate that is used up, that it was too short, as long as anything is at work."""
     left = session.seconds_left
-    return "" if left is None else f", {clock_text(left)} left"
+    if left is None:
+        return ""
+    if left >= _LEAST_SECONDS_SHOWN:
+        return f", {clock_text(left)} left"
+    return ", longer than estimated" if left == 0 and session.running else ""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tune_cnn.config import TrialConfig
 from tune_cnn.data.audit import audit_data
 from tune_cnn.data.cache import Cache
-from tune_cnn.data.dataset import ImageData, open_data
+from tune_cnn.data.dataset import ImageData
 from tune_cnn.data.findings import FINDING_COLUMNS
 from tune_cnn.errors import RunFolderError, WeightsError
 from tune_cnn.files import sweep
@@ -35,6 +35,7 @@ from tune_cnn.search.changes import (
     refuse_space,
 )
 from tune_cnn.search.check import check_folds, doubts
+from tune_cnn.search.commands import new_run_command
 from tune_cnn.search.cost import Images
 from tune_cnn.search.driver_lock import driver_lock
 from tune_cnn.search.every_machine import machines_checked
@@ -45,7 +46,9 @@ from tune_cnn.search.gpu_share import greediest, share_of_gpu
 from tune_cnn.search.kept import kept_in_storage
 from tune_cnn.search.known_times import known_times
 from tune_cnn.search.places import SearchPlaces
+from tune_cnn.search.remedies import without_study
 from tune_cnn.search.run_facts import FORMAT, Call, RunFacts, StartingWeights, read_facts, write_facts
+from tune_cnn.search.run_images import check_trials_images, open_run_images
 from tune_cnn.search.screen import Screen
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
@@ -89,6 +92,8 @@ def search(
     refuse_links_out(places.run.path)
     storage = places.storage
     check_apart(storage, space.data_root)
+    if places.address and not places.run.run.exists():  # what has been begun may be over, and need no cluster
+        ray_cluster.check_answers(places.address, insecure=places.insecure_cluster)
     with driver_lock(places.run, note=screen.note), kept_in_storage(places.run, storage, screen.note) as kept:
         if kept is None:  # else it has been done before something was written there
             sweep(places.run.path)
@@ -96,7 +101,7 @@ def search(
         default = space.config(
             space.tree_of(space.defaults()).tree, seed=space.search.seed, cpu_threads=1, weights_file=None
         )
-        data = open_data(default.data, default.image, cache=places.cache)
+        data = open_run_images(default, places)
         check_folds(space, data, seed=default.data.splits.seed)
         weights = {pair: _weights(pair, places) for pair in backbones}
         call = _call(space, weights, command)
@@ -126,7 +131,7 @@ def search(
             screen.lines({"estimate": told})
         from tune_cnn.search.conclusion import conclude
 
-        conclude(session, finals, places, screen, task=default.task)
+        conclude(session, finals, places, screen, task=default.task, has_test="test" in data.splits)
 
 
 def _weights(pair: tuple[str, str], places: SearchPlaces) -> "ResolvedWeights":
@@ -146,7 +151,7 @@ def _weights(pair: tuple[str, str], places: SearchPlaces) -> "ResolvedWeights":
     if before and before.sha256 != found.sha256:
         raise WeightsError(
             f"{found.file}: other weights of {pair[0]} than this search began with ({before.file}); "
-            "give the same --weights, or write --name OTHER for a new run"
+            f"give the same --weights, or begin a new run: {new_run_command(places.run.path)}"
         )
     return found
 
@@ -160,6 +165,7 @@ def _claim(run: RunFolder, space: Space, data: ImageData, call: Call, asked: Ask
     images, classes = image_counts(data), data.classes
     before = read_facts(run) if run.run.exists() else None
     if before is None:
+        check_trials_images(run, space, data)
         facts = RunFacts(
             **dict(call),
             space_digest=space.digest(),
@@ -178,8 +184,7 @@ def _claim(run: RunFolder, space: Space, data: ImageData, call: Call, asked: Ask
         facts = before.model_copy(update={"continued": (*before.continued, call), **known})
     if run.trial(0).path.exists() and (not run.study.exists() or is_half_made(run.study)):
         raise RunFolderError(
-            f"{run.path}: holds trials but no {run.study.name}, which tells what they are; bring it back from a copy, "
-            "or write --name OTHER for a new run"
+            f"{run.path}: holds trials but no {run.study.name}, which tells what they are; {without_study(run)}"
         )
     write_yaml(run.space, space.canonical())
     write_csv(run.skipped, ["path", "split", "reason"], [vars(skipped) for skipped in data.skipped])
@@ -271,6 +276,7 @@ def _run(
             finals = _finals(session, study, screen)
         if finals and not finals.over:
             _tell_if_short(session, screen)
+            screen.note(finals.what)
             run_jobs(finals, lambda _number: True)
     return finals
 

@@ -14,6 +14,7 @@ from tune_cnn.errors import MismatchError
 from tune_cnn.results.leaderboard import place_of
 from tune_cnn.results.records import EpochRecord, RunFolder, State, TrialFacts, TrialRecord
 from tune_cnn.search.budget import Budget
+from tune_cnn.search.commands import extend_command
 from tune_cnn.search.estimate import Estimate
 from tune_cnn.search.finalists import finals_seconds
 from tune_cnn.search.forecast import Forecast, Moment
@@ -77,6 +78,7 @@ class SearchSession:
             clock=clock,
             reserved_before=study.reserved() if with_finals else 0.0,
             finals_begun=study.finals_begun() if with_finals else None,
+            more_trials=extend_command(run.path, 2 * space.search.trials),
         )
         self._study, self._event, self._clock = study, on_event, clock
         self.jobs = Jobs(space, run, weights_files=weights_files, data=data)

@@ -16,8 +16,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from tune_cnn.errors import RunFolderError, StoreError
-from tune_cnn.results.records import EpochRecord, State, TrialFacts, TrialRecord
+from tune_cnn.results.records import EpochRecord, RunFolder, State, TrialFacts, TrialRecord
 from tune_cnn.search.history import History
+from tune_cnn.search.remedies import without_study
 from tune_cnn.search.sampler import distributions, propose
 from tune_cnn.search.sealed import BrokenSealError, opened, sealed
 from tune_cnn.search.study_file import NAME, check_pages, is_half_made, make_study, root_of
@@ -55,8 +56,8 @@ def _stored(
             raise StoreError(f"{self.path}: cannot be read or written: {root_of(error)}") from error
         except BrokenSealError as error:
             raise RunFolderError(
-                f"{self.path}: damaged, or of another version of tune-cnn: {error} is not as it was written; bring it "
-                "back from a copy, or write --name OTHER for a new run"
+                f"{self.path}: damaged, or of another version of tune-cnn: {error} is not as it was written; "
+                + without_study(RunFolder(self.path.parent))
             ) from error
 
     return guarded
@@ -101,7 +102,10 @@ class Study:
         try:
             return cls(RDBStorage(f"sqlite:///{db}"), search)
         except (KeyError, RuntimeError, optuna.exceptions.OptunaError, SQLAlchemyError) as error:
-            raise RunFolderError(f"{db}: not a study of tune-cnn, or a damaged one ({type(error).__name__})") from error
+            raise RunFolderError(
+                f"{db}: not a study of tune-cnn, or a damaged one ({type(error).__name__}); "
+                + without_study(RunFolder(db.parent))
+            ) from error
 
     @contextmanager
     def at_once(self) -> Iterator[None]:

@@ -12,6 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tune_cnn.errors import RunFolderError, StoreError
 from tune_cnn.files import replaced
+from tune_cnn.results.records import RunFolder
+from tune_cnn.search.remedies import without_study
 
 NAME = "search"
 """Of the one study in the file."""
@@ -58,10 +60,12 @@ def check_pages(db: Path) -> None:
             (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
             stray = connection.execute("PRAGMA foreign_key_check").fetchone()
     except sqlite3.DatabaseError as error:
-        raise RunFolderError(f"{db}: not a study of tune-cnn, or a damaged one ({error})") from error
+        raise RunFolderError(
+            f"{db}: not a study of tune-cnn, or a damaged one ({error}); {without_study(RunFolder(db.parent))}"
+        ) from error
     if found != "ok" or stray is not None:
         why = " ".join(str(found).split()) if stray is None else f"a row of {stray[0]} belongs to nothing"
-        raise RunFolderError(f"{db}: damaged ({why}); bring it back from a copy")
+        raise RunFolderError(f"{db}: damaged ({why}); {without_study(RunFolder(db.parent))}")
 
 
 def root_of(error: BaseException) -> str:

@@ -118,7 +118,9 @@ def source_of(location: Location, drawn: Drawn) -> Location:
 
 def _lay(fault: Fault, drawn: Drawn, values: Values, searched: tuple[Parameter, ...], faults: Faults) -> None:
     """Lay a fault of a drawn config to the place of the space file that brought it about."""
-    source = source_of(fault.location, drawn)
+    *above, name = fault.location or ("",)
+    # What is drawn at a name comes from an option of its choice; the name itself stands above all of them.
+    source = (*source_of(tuple(above), drawn), name) if fault.name_fault else source_of(fault.location, drawn)
     by_key = {parameter.key: parameter for parameter in searched}
     ranged = [by_key[key] for key in drawn.values if by_key[key].name == dotted(fault.location)]
     if fault.together:

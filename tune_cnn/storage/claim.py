@@ -138,7 +138,8 @@ class Hold:
         )
         if not remote.create(_name(mine), _body(mine)):
             raise RunFolderError(
-                f"{remote.url}: another search has begun with it at the same moment; wait for it, or write --name OTHER"
+                f"{remote.url}: another search has begun with it at the same moment; wait for it, or search "
+                "with --name OTHER"
             )
         return cls(remote, mine)
 
