@@ -103,7 +103,7 @@ def resume(
     Finished trials stay as they are; those that ran go on after their last epoch.
     """
     from tune_cnn.results.records import RunFolder
-    from tune_cnn.search.kept import brought
+    from tune_cnn.search.brought import brought
     from tune_cnn.search.open_space import open_space
 
     folder = RunFolder(brought(run, _say) if is_url(run) else Path(run))
@@ -134,8 +134,8 @@ def extend(
     them.
     """
     from tune_cnn.results.records import RunFolder
+    from tune_cnn.search.brought import brought
     from tune_cnn.search.extension import open_extended
-    from tune_cnn.search.kept import brought
 
     folder = RunFolder(brought(run, _say) if is_url(run) else Path(run))
     opened = open_extended(folder, space, trials=trials, overrides=sets or [], data_root=data)
@@ -189,7 +189,7 @@ def plan(
 
     overrides = _overrides(sets, trials, epochs, hours, concurrent, cpus_per_trial, gpus_per_trial, seed)
     opened = open_space(space_file, overrides=overrides, data_root=data)
-    from tune_cnn.search.kept import working_folder
+    from tune_cnn.search.brought import working_folder
     from tune_cnn.search.plan import plan_search
     from tune_cnn.search.plan_output import plan_json, print_plan
 
@@ -239,8 +239,8 @@ def leaderboard(
     Runs are ranked together if they saw the same images and were judged by the same metric.
     """
     from tune_cnn.results.tables import json_text, write_asked
+    from tune_cnn.search.brought import tables_of
     from tune_cnn.search.compare import compare_runs, show_comparison
-    from tune_cnn.search.kept import tables_of
 
     with tempfile.TemporaryDirectory(prefix="tc-") as fetched:
         places = [tables_of(run, Path(fetched) / str(number)) for number, run in enumerate(runs)]
@@ -296,8 +296,8 @@ def _search(
 ) -> None:
     from tune_cnn.machine import collector_asleep
     from tune_cnn.results.records import RunFolder
+    from tune_cnn.search.brought import brought
     from tune_cnn.search.changes import Asked
-    from tune_cnn.search.kept import brought
 
     folder = RunFolder(brought(run, _say))  # a storage that cannot be used is told before anything heavy is imported
     from tune_cnn.search.places import SearchPlaces

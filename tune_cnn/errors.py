@@ -10,6 +10,7 @@ TuneCnnError
 │   ├── WeightsError      pretrained weights that cannot be had or do not fit
 │   ├── RunFolderError    a run folder that is missing, foreign or another search's
 │   └── StorageError      a storage (s3://, gs://) that is missing, forbidden or out of reach
+│       └── UnreachedTrialError  what a trial has done so far lies there: it waits, the search goes on
 ├── TrialError            one trial: the search goes on
 │   ├── DivergedError     the loss is no longer a number
 │   └── MismatchError     the live objects do not hold what was sampled
@@ -76,6 +77,10 @@ class RunFolderError(InputError):
 
 class StorageError(InputError):
     """A storage is missing, forbidden or out of reach; once a search is under way, it is asked again."""
+
+
+class UnreachedTrialError(StorageError):
+    """A trial cannot go on just now: what it has done so far lies in a storage that does not answer."""
 
 
 class TrialError(TuneCnnError):

@@ -103,6 +103,7 @@ def test_trials_of_both_machines_come_together_in_the_storage(two: Two, s3_serve
     for number in range(4):
         load_model(run / f"trials/{number:04d}/best")
     assert list((two.folder / ".cache/tune-cnn/trials").glob("*/trials-*")), "no trial ran on the other machine"
+    assert (run / "best").resolve() == (run / f"trials/{table['trial'][0]:04d}/best").resolve()
     assert "other-machine" not in machine_id()
     keys = s3_server.keys(bucket, "runs/small/")
     assert {f"trials/{number:04d}/trial.log" for number in range(4)} <= keys

@@ -141,6 +141,9 @@ class Ending:
 
     def on_home(self, _folder: Path) -> None: ...
 
+    def before_begin(self, _folder: Path) -> bool:
+        return True
+
     def before_end(self, _number: int, _folder: Path, _epoch: int) -> bool:
         return True
 
@@ -217,6 +220,58 @@ def test_a_failure_tells_where_the_worker_was_too(
     assert bridge.propose("a") is not None
     bridge.on_message("a", failure_message(Failure("ValueError: wrong"), away=away))
     assert places.told == told
+
+
+def test_a_trial_whose_checkpoint_is_out_of_reach_waits_as_long_as_it_takes(tmp_path: Path) -> None:
+    told: list[str] = []
+    session = open_session(made_space(tmp_path), RunFolder(tmp_path / "run"), on_event=told.append)
+    bridge = Bridge(session, lambda: 8)
+    started(bridge, session, "a")
+    bridge.on_end("a", failed=True)
+    for key in "bcdefg":  # more often than a trial is tried again that lost its worker
+        job = bridge.propose(key)
+        assert job is not None
+        assert (job.number, job.told_epochs) == (0, 1)
+        bridge.on_message(key, failure_message(Failure("UnreachedTrialError: no answer", "storage")))
+        bridge.on_end(key, failed=True)
+    assert session.records[0].state == "running"
+    assert told[-1] == "trial 0 waits (no answer)"
+    assert bridge.broken is None
+
+
+class Sending(Coming):
+    """What lies here of some trials is on its way to the storage."""
+
+    def __init__(self) -> None:
+        self.on_their_way = {"0000", "0001"}
+
+    def before_begin(self, folder: Path) -> bool:
+        return folder.name not in self.on_their_way
+
+
+def test_a_trial_that_is_on_its_way_keeps_its_slot_for_a_while_and_goes_first_once_it_may(tmp_path: Path) -> None:
+    now, sending = 0.0, Sending()
+    session = open_session(made_space(tmp_path), RunFolder(tmp_path / "run"))
+    bridge = Bridge(session, lambda: 2, sending, clock=lambda: now)
+    keys = map(str, itertools.count())
+
+    def numbers() -> list[int]:
+        jobs = (bridge.propose(next(keys)) for _ in range(5))
+        return [job.number for job in jobs if job is not None]
+
+    assert numbers() == []  # two have been drawn, for two slots
+    assert sorted(session.running) == [0, 1]
+    sending.on_their_way = {"0000"}
+    assert numbers() == [1]
+    now = 59.0
+    assert numbers() == []
+    now = 61.0
+    assert numbers() == [2]
+    assert not bridge.over
+    sending.on_their_way = set()
+    assert numbers() == []  # no slot is free
+    bridge.on_end(bridge.running[-1], failed=True)
+    assert numbers() == [0]
 
 
 def test_a_run_that_has_become_another_drivers_ends_the_search(session: SearchSession) -> None:

@@ -85,3 +85,19 @@ def test_a_driver_that_died_before_it_pruned_is_made_good_for(tmp_path: Path, af
     Shelf(run, 2).take_up(records)
     assert {number for number in records if run.trial(number).best.exists()} == {4, 5}
     assert run.best.resolve() == run.trial(5).best.resolve()
+
+
+@pytest.mark.parametrize("finals_top", [0, 2], ids=["without-finals", "with-finals"])
+def test_best_names_a_trial_whose_model_has_come_here_with_its_end_alone(tmp_path: Path, finals_top: int) -> None:
+    run = RunFolder(tmp_path)
+    shelf, records = Shelf(run, 2, finals_top=finals_top), dict[int, TrialRecord]()
+    for number, is_here in enumerate([True, False]):
+        records[number] = TrialRecord(number, "running", 0, {}, epochs=(epoch_of(1, number / 10),))
+        if is_here:
+            write_model(run, number)
+        shelf.on_score(records[number], records)
+    write_model(run, 1)  # from another machine
+    for number in records:
+        records[number] = replace(records[number], state="complete")
+    shelf.on_end(records[1], records)
+    assert run.best.resolve() == run.trial(1).best.resolve()

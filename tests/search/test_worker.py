@@ -61,7 +61,7 @@ def test_a_trial_that_fails_before_its_first_epoch_tells_where_its_traceback_lie
 
     share = Share(f"memory://bucket-{uuid4().hex}/runs/made", tmp_path / "run", home)
     folder, config = RunFolder(share.run).trial(0), trial_config(shapes).model_dump(mode="json")
-    job = {"config": config, "folder": str(folder.path), "note": "", "expected_data": None}
+    job = {"config": config, "folder": str(folder.path), "note": "", "expected_data": None, "told_epochs": 0}
     with pytest.raises(ValueError, match="no such layer"):
         worker.run_job(job, metric="val_accuracy", cache=cache, handed={}, patience=Patience(), work=fail, share=share)
     assert told == [{worker.MESSAGE: failure_message(Failure("ValueError: no such layer"), away=away)}]

@@ -11,6 +11,9 @@ import pytest
 import requests
 from moto.server import ThreadedMotoServer
 
+from tests.conftest import trial_config
+from tests.storage.life import Life
+
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIATESTTESTTESTTEST", "AWS_SECRET_ACCESS_KEY": "never-to-be-seen-0123456789"}
 
 
@@ -78,3 +81,8 @@ def s3(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
 @pytest.fixture
 def bucket(s3: S3) -> str:
     return s3.bucket()
+
+
+@pytest.fixture
+def life(tmp_path: Path, shapes: Path) -> Life:
+    return Life(tmp_path, trial_config(shapes))

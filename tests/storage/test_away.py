@@ -1,100 +1,15 @@
 """Trials that go from machine to machine while drivers come and go: whoever has the newest is never overwritten."""
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from threading import Event
-from uuid import uuid4
 
 import pytest
 
-from tests.conftest import trial_config
-from tests.storage.test_kept import until
-from tests.storage.test_mirror import check_whole, keep_state
-from tune_cnn.config import TrialConfig
+from tests.storage.life import Life, keep_epoch, killed, until
+from tests.storage.test_mirror import check_whole
 from tune_cnn.errors import StorageError
-from tune_cnn.results.records import RunFolder, TrialFolder
-from tune_cnn.search import kept as kept_module
-from tune_cnn.search.kept import Kept, kept_in_storage
-from tune_cnn.storage.claim import Hold
-from tune_cnn.storage.place import TrialPlace, trial_place
+from tune_cnn.search import trials_away
 from tune_cnn.storage.pull import epoch_here, epoch_there
-from tune_cnn.storage.pusher import Pusher
 from tune_cnn.storage.remote import Remote, RemoteFile
-
-
-class Life:
-    """Of one trial: where it is trained, and what the drivers of its run hear of that."""
-
-    def __init__(self, folder: Path, config: TrialConfig) -> None:
-        self.run, self.url = RunFolder(folder / "run"), f"memory://bucket-{uuid4().hex}/runs/made"
-        self.trial, self.there = self.run.trial(7), Remote(f"{self.url}/trials/0007")
-        self._config, self._machines = config, folder / "machines"
-        self._kept: Kept | None = None
-        self.run.path.mkdir(parents=True)
-        self.run.study.write_bytes(b"")
-
-    @contextmanager
-    def driver(self) -> Iterator[Kept]:
-        with kept_in_storage(self.run, self.url, print, seconds_between=0.02) as kept:
-            assert kept is not None
-            self._kept = kept
-            yield kept
-
-    def begin(self, *, away: bool) -> TrialPlace:
-        """Take the trial up, at home or on a machine that has never seen it, and go no further."""
-        assert self._kept is not None
-        for _ in range(2):  # workers take seconds to begin: what the driver was sending has arrived by then
-            round_begun = Event()
-            self._kept._pusher.ask(lambda _mirror, begun=round_begun: begun.set())  # type: ignore[misc]
-            assert round_begun.wait(60)
-        share = replace(self._kept.share, home="a machine far away") if away else self._kept.share
-        return trial_place(self.trial.path, self._config, share, self._machines / uuid4().hex)
-
-    def train(self, epoch: int, *, away: bool) -> None:
-        """Take the trial up, train it to an epoch and tell of that."""
-        assert self._kept is not None
-        place = self.begin(away=away)
-        keep_epoch(place.folder, epoch)
-        effective = place.after_epoch()
-        if effective is None:
-            self._kept.on_home(self.trial.path)
-        else:
-            self._kept.on_away(self.trial.path, effective)
-
-    def end(self, epoch: int) -> None:
-        kept = self._kept
-        assert kept is not None
-        until(lambda: kept.bring_home(self.trial.path, with_weights=True, epoch=epoch))
-
-
-def keep_epoch(folder: TrialFolder, epoch: int) -> None:
-    keep_state(folder, epoch)
-    folder.effective.write_text(f"epochs: {epoch}\n")
-    folder.log.write_text(f"epoch {epoch}")
-
-
-@pytest.fixture
-def life(tmp_path: Path, shapes: Path) -> Life:
-    return Life(tmp_path, trial_config(shapes))
-
-
-@contextmanager
-def killed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let drivers end without a last round, as a kill between two rounds does."""
-
-    def finish(_run: RunFolder, hold: Hold, pusher: Pusher, _seconds: float) -> str:
-        pusher._closing.set()
-        pusher._over.set()
-        pusher._thread.join()
-        hold.end()
-        return ""
-
-    with monkeypatch.context() as patched:
-        patched.setattr(kept_module, "_finish", finish)
-        yield
 
 
 @pytest.mark.parametrize(
@@ -194,13 +109,13 @@ def test_a_trial_that_could_not_be_fetched_is_fetched_by_the_next_driver_over_wh
     def lost(remote: Remote, _folder: Path, _wanted: object) -> list[RemoteFile]:
         raise StorageError(f"{remote.url}: lost")
 
-    monkeypatch.setattr(kept_module, "_WAITS_SECONDS", ())
+    monkeypatch.setattr(trials_away, "_WAITS_SECONDS", ())
     with life.driver():
         life.train(10, away=False)
     with life.driver():
         life.train(30, away=True)
         with monkeypatch.context() as patched:
-            patched.setattr(kept_module, "pull", lost)
+            patched.setattr(trials_away, "pull", lost)
             life.end(30)
     assert life.trial.log.read_text() == "epoch 10"
     with life.driver():
@@ -228,27 +143,3 @@ def test_where_nothing_arrived_of_a_trial_that_failed_its_folder_stays(life: Lif
         life.end(0)
         assert life.trial.config.read_text() == "model: {}\n"
     assert {file.name for file in life.there.files()} == {"config.yaml"}
-
-
-def test_whatever_trials_machines_and_drivers_do_nothing_newer_is_lost(
-    tmp_path: Path, shapes: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")  # noqa: T201
-    rng, config = random.Random(seed), trial_config(shapes)  # noqa: S311
-    for number in range(5):
-        life, newest = Life(tmp_path / f"{number}", config), 0
-        for _ in range(5):
-            with killed(monkeypatch) if rng.random() < 0.5 else monkeypatch.context(), life.driver():
-                assert epoch_here(life.trial) == newest, (seed, number)
-                for _ in range(rng.randrange(3)):
-                    away = rng.random() < 0.5
-                    if rng.random() < 0.3:
-                        life.begin(away=away)  # and lost before a word
-                    else:
-                        newest += rng.randint(1, 5)
-                        life.train(newest, away=away)
-        with life.driver():
-            life.end(newest)
-            assert epoch_here(life.trial) == newest, (seed, number)
-        assert epoch_there(life.there) == newest, (seed, number)

@@ -10,8 +10,8 @@ import pytest
 
 from tune_cnn.errors import RunFolderError, StorageError
 from tune_cnn.results.records import RunFolder
+from tune_cnn.search.brought import brought, working_folder
 from tune_cnn.search.driver_lock import driver_lock
-from tune_cnn.search.kept import brought, working_folder
 from tune_cnn.storage.claim import DRIVERS, Claim, HeldRemote, Hold, mark, read_claim
 from tune_cnn.storage.mirror import Mirror
 from tune_cnn.storage.remote import Remote
@@ -87,7 +87,7 @@ def test_a_kill_while_a_run_is_fetched_leaves_nothing_that_is_taken_for_outdated
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("tune_cnn.search.kept.mark", killed)
+        patched.setattr("tune_cnn.search.brought.mark", killed)
         with pytest.raises(KeyboardInterrupt):
             brought(remote.url, lambda _: None)
     for name in (".made.abcd1234.part", ".made.other.abcd1234.part"):  # a kill leaves its own; another run's is at it

@@ -1,7 +1,6 @@
 """A run that is kept in a storage, with made-up trials: lost and found, on one machine and on the next."""
 
 import json
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -14,11 +13,13 @@ from moto.s3.models import s3_backends
 
 from tests.search.driving import drive, go_on, made_space, open_session, start
 from tests.storage.conftest import S3
+from tests.storage.life import until
 from tune_cnn.errors import RunFolderError, StorageError, StoreError
 from tune_cnn.files import write_whole
 from tune_cnn.results.records import RunFolder
+from tune_cnn.search.brought import brought, check_apart, tables_of, working_folder
 from tune_cnn.search.compare import compare_runs
-from tune_cnn.search.kept import brought, check_apart, kept_in_storage, tables_of, working_folder
+from tune_cnn.search.kept import kept_in_storage
 from tune_cnn.storage.claim import DRIVERS, Hold, mark, read_claim
 from tune_cnn.storage.mirror import Mirror
 from tune_cnn.storage.remote import Remote
@@ -41,13 +42,6 @@ def go_to(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     machine.mkdir(exist_ok=True)
     monkeypatch.chdir(machine)
     return machine
-
-
-def until(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < deadline, "never came true"
-        time.sleep(0.02)
 
 
 def nothing() -> None:
@@ -375,7 +369,7 @@ def test_a_run_on_another_machine_comes_home_with_its_weights_if_it_is_among_the
 def test_a_stopped_trial_comes_home_with_what_it_did_last(
     url: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tune_cnn.search.kept._SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr("tune_cnn.search.trials_away._SECONDS_BETWEEN_LOOKS", 0.0)
     run = RunFolder(brought(url, print))
     folder, there = run.trial(0), Remote(f"{url}/trials/0000")
     with kept_in_storage(run, url, print, seconds_between=30) as kept:
@@ -387,14 +381,14 @@ def test_a_stopped_trial_comes_home_with_what_it_did_last(
         assert kept.bring_home(folder.path, with_weights=True, epoch=3)
         assert json.loads((folder.last / "state.json").read_text()) == {"epoch": 3}
         kept.on_away(folder.path, "phase: train\n")
-        monkeypatch.setattr("tune_cnn.search.kept._SECONDS_ON_THE_WAY", 0.0)
+        monkeypatch.setattr("tune_cnn.search.trials_away._SECONDS_ON_THE_WAY", 0.0)
         assert kept.bring_home(folder.path, with_weights=True, epoch=4)  # its worker was lost: nobody waits for ever
 
 
 def test_a_trial_that_could_not_come_home_does_so_with_the_next_driver(
     s3: S3, url: str, bucket: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tune_cnn.search.kept._WAITS_SECONDS", ())
+    monkeypatch.setattr("tune_cnn.search.trials_away._WAITS_SECONDS", ())
     said: list[str] = []
     run = RunFolder(brought(url, said.append))
     folder = run.trial(0)

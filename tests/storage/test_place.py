@@ -1,5 +1,6 @@
 """A trial of a run in a storage, on one machine and then on the next."""
 
+import math
 import time
 from pathlib import Path
 from uuid import uuid4
@@ -9,10 +10,12 @@ import pytest
 from tests.conftest import trial_config
 from tests.storage.test_mirror import check_whole, keep_state
 from tune_cnn.data.cache import Cache
-from tune_cnn.errors import StorageError
-from tune_cnn.results.records import EpochRecord, RunFolder
+from tune_cnn.errors import StorageError, UnreachedTrialError
+from tune_cnn.results.failures import Failure, failure_of
+from tune_cnn.results.records import EpochRecord, RunFolder, TrialFolder
+from tune_cnn.storage.mirror import Mirror
 from tune_cnn.storage.place import Share, TrialPlace, machine_id, trial_place
-from tune_cnn.storage.pull import epoch_there
+from tune_cnn.storage.pull import epoch_here, epoch_there
 from tune_cnn.storage.remote import Remote
 from tune_cnn.trial import run_trial
 
@@ -151,3 +154,71 @@ def test_a_trial_goes_on_while_the_storage_is_lost(
         patched.setattr("tune_cnn.storage.place.time.sleep", lambda _seconds: patched.undo())
         place.finish()  # the driver looks for it next, so that it waits until the storage is back
     assert epoch_there(share.remote(folder.path)) == 1
+
+
+class Lost:
+    """A storage that does not answer for so many questions."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, questions: float) -> None:
+        self.left, self._plain = questions, Remote.read
+        self.slept: list[float] = []
+
+        def read(remote: Remote, name: str) -> bytes | None:
+            return self.read(remote, name)
+
+        monkeypatch.setattr(Remote, "read", read)
+        monkeypatch.setattr("tune_cnn.storage.place.time.sleep", self.slept.append)
+
+    def read(self, remote: Remote, name: str) -> bytes | None:
+        self.left -= 1
+        if self.left >= 0:
+            raise StorageError(f"{remote.url}: lost")
+        return self._plain(remote, name)
+
+
+@pytest.mark.parametrize("at_home", [True, False], ids=["on-the-drivers-machine", "on-another"])
+@pytest.mark.parametrize(
+    ("here", "told", "questions", "begins"),
+    [
+        pytest.param(2, 2, math.inf, 2, id="all-that-was-told-is-here"),
+        pytest.param(0, 0, math.inf, 0, id="a-new-one"),
+        pytest.param(2, 3, 3, 3, id="more-is-there-and-it-comes-back"),
+        pytest.param(0, 3, 3, 3, id="all-is-there-and-it-comes-back"),
+        pytest.param(2, 3, math.inf, None, id="more-is-there-and-it-does-not"),
+    ],
+)
+def test_a_trial_begins_without_the_storage_only_if_that_has_no_more_of_it(
+    tmp_path: Path,
+    shapes: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    at_home: bool,
+    here: int,
+    told: int,
+    questions: float,
+    begins: int | None,
+) -> None:
+    home = machine_id() if at_home else "another machine"
+    share = Share(f"memory://bucket-{uuid4().hex}/runs/made", tmp_path / "driver" / "run", home)
+    trial, config = RunFolder(share.run).trial(0), trial_config(shapes)
+    if here:
+        place = trial_place(trial.path, config, share, tmp_path / "cache")
+        keep_state(place.folder, here)
+    if told:
+        sent = TrialFolder(tmp_path / "sent")
+        keep_state(sent, told)
+        Mirror(sent.path, share.remote(trial.path)).send()
+    lost = Lost(monkeypatch, questions)
+    if begins is None:
+        with pytest.raises(
+            UnreachedTrialError, match=r"what it did up to epoch 3 lies in a storage that does not answer: memory://"
+        ):
+            trial_place(trial.path, config, share, tmp_path / "cache", told_epochs=told)
+        assert sum(lost.slept) > 120
+    else:
+        place = trial_place(trial.path, config, share, tmp_path / "cache", told_epochs=told)
+        assert epoch_here(place.folder) == begins
+        assert bool(lost.slept) == (begins != here)
+
+
+def test_that_the_storage_does_not_answer_is_no_fault_of_the_trial() -> None:
+    assert failure_of(UnreachedTrialError("no answer")) == Failure("UnreachedTrialError: no answer", "storage")

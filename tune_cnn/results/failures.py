@@ -6,12 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tune_cnn.errors import ChangedDataError, StoreError
+from tune_cnn.errors import ChangedDataError, StoreError, UnreachedTrialError
 from tune_cnn.files import write_whole
 from tune_cnn.masking import masked
 from tune_cnn.results.records import TrialFolder
 
-Blame = Literal["trial", "store", "data", "worker", "outage", "hang", "machine"]
+Blame = Literal["trial", "store", "data", "worker", "outage", "hang", "machine", "storage"]
 
 _MOST_LETTERS = 500  # of a reason in a table; error.txt has all of it
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
@@ -23,7 +23,7 @@ class Failure:
 
     `store` and `data` would have let any other trial fail in its place. Of `worker`, which was lost, of `outage`,
     which took its machine along, and of `hang` it may well recover. On a `machine` that differs from the driver's it
-    was not even begun.
+    was not even begun; nor where the `storage` that its checkpoint lies in does not answer.
     """
 
     reason: str
@@ -53,6 +53,8 @@ def _blame(error: BaseException | None) -> Blame:
     while error is not None:
         if isinstance(error, ChangedDataError):
             return "data"
+        if isinstance(error, UnreachedTrialError):
+            return "storage"
         if isinstance(error, StoreError) or (isinstance(error, OSError) and error.errno in _DISK_ERRORS):
             return "store"
         error = error.__cause__

@@ -156,9 +156,9 @@ class TrialFolder:
 
     @property
     def away(self) -> Path:
-        """Stands here while the trial is on another machine: its storage has what is newest, and this folder has not.
+        """Stands here while the trial is on another machine, or may be: its storage may have what is newest.
 
-        It is sent nowhere, and goes with the folder when that is fetched anew.
+        See `tune_cnn.search.left_elsewhere`. It is sent nowhere, and goes with the folder when that is fetched anew.
         """
         return self.path / ".away"
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from tune_cnn.errors import ChangedDataError, StoreError
+from tune_cnn.errors import ChangedDataError, StoreError, UnreachedTrialError
 from tune_cnn.results.failures import Failure
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder
 from tune_cnn.search.jobs import Job
@@ -22,6 +22,8 @@ from tune_cnn.search.slots import waiting_text
 
 _EPOCH, _FAILURE, _EFFECTIVE, _AWAY, _READ_BACK = "epoch", "failure", "effective", "away", "read_back"
 _SECONDS_TO_START = 60.0
+_SECONDS_TO_HOLD = 60.0
+"""So long a job that cannot be taken up yet keeps its slot; after that others go first."""
 DIED = Failure(KILLED, "worker")
 
 
@@ -108,6 +110,9 @@ class Elsewhere(Protocol):
     def on_home(self, folder: Path, /) -> None:
         """Take in that a worker has begun with a job in this very folder; it may have been away before."""
 
+    def before_begin(self, folder: Path, /) -> bool:
+        """Make ready for a worker to take a job up, wherever it is; False while that takes time: ask again."""
+
     def before_end(self, number: int, folder: Path, epoch: int, /) -> bool:
         """Bring a job's folder here, if it was away; False while what it did in an epoch is still on its way."""
 
@@ -147,6 +152,9 @@ class Bridge:
         self._last_words: dict[str, LastWords] = {}
         self._retries = Retries()
         self._interrupted: list[Job] = []
+        """Those that are to go on, or to begin as soon as they may."""
+        self._held_since: dict[int, float] = {}
+        """Of those that may not be taken up yet, by their numbers."""
         self._on_their_way: list[tuple[Job, str | None]] = []
         """Those that have ended elsewhere, and why they failed."""
         self._all_proposed = False
@@ -171,7 +179,9 @@ class Bridge:
                 self._elsewhere.check()
             self._close_those_that_arrived()
             self._tell_of_waiting()
-            job = self._next() if len(self._jobs) < self._slots_now() else None
+            job = self._next(free=self._slots_now() - len(self._jobs))
+            if job is not None:
+                job = replace(job, told_epochs=self._session.next_epoch(job.number) - 1)
         if job is not None:
             self._jobs[key], self._out_since[key] = job, self._clock()
             self._unheard.add(key)
@@ -233,6 +243,9 @@ class Bridge:
             case Failure(reason, "machine", machine):
                 with self._kept():
                     self._shun(job, reason, machine)
+            case Failure(reason, "storage"):
+                with self._kept():
+                    self._put_off(job, f"waits ({reason.removeprefix(f'{UnreachedTrialError.__name__}: ')})")
             case _:
                 with self._kept():
                     self._end(job, failure)
@@ -252,7 +265,10 @@ class Bridge:
     def _shun(self, job: Job, reason: str, machine: str) -> None:
         """Let no more jobs run on a machine; the one that was not begun there is none the worse for it."""
         self._shunned.add(machine)
-        text = f"was not begun on {reason}; that machine is given no more trials"
+        self._put_off(job, f"was not begun on {reason}; that machine is given no more trials")
+
+    def _put_off(self, job: Job, text: str) -> None:
+        """Let a job that was not begun be tried again, as often as it takes."""
         self._session.on_retry(job.number, text, self._retries.losses(job.number))
         self._interrupted.append(job)
 
@@ -268,15 +284,36 @@ class Bridge:
         for job, failure in waiting:
             self._close(job, failure)
 
-    def _next(self) -> Job | None:
+    def _next(self, *, free: int) -> Job | None:
         """Give what was interrupted first, as its values are known to the sampler and its rungs are half filled."""
-        if self._interrupted:
-            return self._interrupted.pop(0)
-        job = None if self._all_proposed else self._session.propose()
-        self._all_proposed = job is None
-        if job is not None:
-            self._retries.take_up(job.number, job.losses)
-        return job
+        if free <= 0:
+            return None
+        for job in self._interrupted:
+            if self._may_begin(job):
+                self._interrupted.remove(job)
+                return job
+        if self._all_proposed or free <= self._slots_held():
+            return None
+        new = self._session.propose()
+        self._all_proposed = new is None
+        if new is None:
+            return None
+        self._retries.take_up(new.number, new.losses)
+        if self._may_begin(new):
+            return new
+        self._interrupted.append(new)
+        return None
+
+    def _may_begin(self, job: Job) -> bool:
+        if self._elsewhere is None or self._elsewhere.before_begin(job.folder):
+            self._held_since.pop(job.number, None)
+            return True
+        self._held_since.setdefault(job.number, self._clock())
+        return False
+
+    def _slots_held(self) -> int:
+        now = self._clock()
+        return sum(now - since < _SECONDS_TO_HOLD for since in self._held_since.values())
 
     def _slots_now(self) -> int:
         slots = self._slots()

@@ -28,6 +28,8 @@ class Job:
     """What it was interrupted by under earlier drivers."""
     note: str = ""
     """What its log is to say first: that it was interrupted, and goes on."""
+    told_epochs: int = 0
+    """How many of its epochs the driver has been told of: so far it had got somewhere, be it here or elsewhere."""
 
 
 class Jobs:

@@ -25,6 +25,7 @@ from tune_cnn.errors import SearchError
 from tune_cnn.machine import usable_cpus
 from tune_cnn.results.failures import failure_of
 from tune_cnn.search.auth_token import keep_private, make_token
+from tune_cnn.search.handout import pieces_of
 from tune_cnn.search.head_watch import head_watched
 from tune_cnn.search.knock import knock
 from tune_cnn.search.slots import LiveSlots, Machine, Slots, share_out
@@ -225,7 +226,7 @@ def _machine(resources: Mapping[str, float]) -> Machine:
 
 def hand_out(weights: Mapping[Path, str]) -> Handed:
     """Let workers on other machines get at the driver's files, given with their SHA-256."""
-    return {str(file): (sha256, ray.put(file.read_bytes())) for file, sha256 in weights.items()}
+    return {str(file): (sha256, [*map(ray.put, pieces_of(file))]) for file, sha256 in weights.items()}
 
 
 def measure_gpu_memory(

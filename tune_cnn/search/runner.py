@@ -157,6 +157,7 @@ class _Proposals(_StaysInDriver, Searcher):  # type: ignore[misc]
             "folder": str(job.folder),
             "expected_data": job.expected_data,
             "note": job.note,
+            "told_epochs": job.told_epochs,
             "not_on": sorted(self._shunned),
         }
 

@@ -25,6 +25,7 @@ from tune_cnn.results.records import RunFolder
 from tune_cnn.results.run_links import refuse_links_out
 from tune_cnn.results.tables import write_csv
 from tune_cnn.search import ray_cluster, runner
+from tune_cnn.search.brought import check_apart
 from tune_cnn.search.changes import (
     Asked,
     check_images,
@@ -42,7 +43,7 @@ from tune_cnn.search.extension import extend_run, finish_extension
 from tune_cnn.search.finals import FinalsSession
 from tune_cnn.search.forecast import Forecast
 from tune_cnn.search.gpu_share import greediest, share_of_gpu
-from tune_cnn.search.kept import Kept, check_apart, kept_in_storage
+from tune_cnn.search.kept import kept_in_storage
 from tune_cnn.search.known_times import known_times
 from tune_cnn.search.places import SearchPlaces
 from tune_cnn.search.remedies import without_study
@@ -52,6 +53,7 @@ from tune_cnn.search.screen import Screen
 from tune_cnn.search.session import SearchSession
 from tune_cnn.search.study import Study
 from tune_cnn.search.study_file import is_half_made
+from tune_cnn.search.trials_away import Kept
 from tune_cnn.space.checks import combinations
 from tune_cnn.space.schema import Space
 from tune_cnn.urls import is_url
@@ -251,7 +253,8 @@ def _run(
         handed = ray_cluster.hand_out(weights) if places.address else {}  # this machine's own workers see its disk
 
         def run_jobs(some: SearchSession | FinalsSession, is_wanted: Callable[[int], bool]) -> None:
-            share, elsewhere = (kept.share, kept.of(is_wanted)) if kept else (None, None)
+            share = kept.share if kept else None
+            elsewhere = kept.of(is_wanted, alone=places.address is None) if kept else None
             runner.run_jobs(
                 some,
                 offered,

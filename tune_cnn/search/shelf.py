@@ -54,8 +54,10 @@ class Shelf:
         """Take in that a trial has ended; `best` moves on before what it names can go."""
         if self._leader is not None and self._leader.trial == record.trial:
             self._find_leader(records)
-        elif self._finals_top:  # who comes into the next ones may have changed
-            self._show_leader(records)
+        else:
+            self.on_score(record, records)  # the model of one that ran elsewhere is here only now
+            if self._finals_top:  # who comes into the next ones may have changed
+                self._show_leader(records)
         self._shelve(record)
 
     def _find_leader(self, records: Records) -> None:

@@ -5,7 +5,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,8 +38,8 @@ MESSAGE = "tune_cnn"
 _SECONDS_TO_TELL = 30.0
 
 OnEpoch = Callable[[EpochRecord, TrialFacts, float | None], Any]
-Handed = Mapping[str, tuple[str, Any]]
-"""By the path of a file: its SHA-256, and Ray's reference to its content."""
+Handed = Mapping[str, tuple[str, Sequence[Any]]]
+"""By the path of a file: its SHA-256, and Ray's references to the pieces of its content."""
 
 
 class Work(Protocol):
@@ -88,7 +88,7 @@ def run_job(
     place: TrialPlace | None = None
     try:
         trial = TrialConfig.model_validate(config["config"])
-        place = trial_place(Path(config["folder"]), trial, share, cache.folder)
+        place = trial_place(Path(config["folder"]), trial, share, cache.folder, told_epochs=config["told_epochs"])
         _run_there(place, trial, config, metric=metric, cache=cache, handed=handed, patience=patience, work=work)
     except Exception as error:  # on its way up to Ray, which would tell of its cause
         tune.report({MESSAGE: failure_message(failure_of(error), away=None if place is None else place.is_away)})
@@ -175,8 +175,8 @@ def _bring_weights(config: TrialConfig, handed: Handed) -> None:
     """Make sure that this machine has the weights that a trial starts from."""
     file = config.model.weights_file
     if file is not None and file in handed:
-        sha256, content = handed[file]
-        put_in_place(Path(file), sha256, lambda: bytes(ray.get(content)))
+        sha256, pieces = handed[file]
+        put_in_place(Path(file), sha256, lambda: (bytes(ray.get(piece)) for piece in pieces))
 
 
 def _end_hung_process(silent_seconds: float) -> None:

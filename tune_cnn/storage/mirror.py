@@ -74,6 +74,7 @@ class Mirror:
         """Leave a folder in this one to another machine, until `take_back`."""
         self._elsewhere.add(folder)
         self._sent = {name: stamp for name, stamp in self._sent.items() if not name.startswith(folder)}
+        self._due = {name: due for name, due in self._due.items() if not name.startswith(folder)}
 
     def take_back(self, folder: str, files: list[RemoteFile] | None = None) -> None:
         """Bring a folder there again oneself.
@@ -99,13 +100,7 @@ class Mirror:
             StorageError: the storage did not take it all; the next round tries again.
             OSError: this machine's disk cannot be read.
         """
-        plain, states, links = self._look()
-        wanted = set(plain)
-        self._send_changed(plain, last=last)
-        for state in states:
-            wanted |= self._send_state(state, last=last)
-        for link in links:
-            wanted |= self._send_link(link)
+        wanted = self._send_below("", last=last)
         gone = [name for name in self._sent if name not in wanted and not _is_apart(name)]
         if last or gone or self._is_due(_STUDY):
             self._send_study()
@@ -113,13 +108,35 @@ class Mirror:
         if last:
             self._send_copy()
 
-    def _look(self) -> tuple[dict[str, Path], list[Path], list[Path]]:
-        """Find plain files by name, the states of checkpoints, and the links to models."""
+    def send_folder(self, folder: str) -> None:
+        """Bring there at once all that is new in one folder, and delete what is gone of it.
+
+        Args:
+            folder: in this one, with a slash at the end.
+
+        Raises: as `send` does; then some of it is there.
+        """
+        wanted = self._send_below(folder, last=True)
+        self._delete([name for name in self._sent if name.startswith(folder) and name not in wanted])
+
+    def _send_below(self, folder: str, *, last: bool) -> set[str]:
+        """Send what is new below a folder, empty for all, and give the names of all that belongs there."""
+        plain, states, links = self._look(folder)
+        wanted = set(plain)
+        self._send_changed(plain, last=last)
+        for state in states:
+            wanted |= self._send_state(state, last=last)
+        for link in links:
+            wanted |= self._send_link(link)
+        return wanted
+
+    def _look(self, folder: str) -> tuple[dict[str, Path], list[Path], list[Path]]:
+        """Find below a folder plain files by name, the states of checkpoints, and the links to models."""
         plain: dict[str, Path] = {}
         states, links = [], []
-        for path in _walk(self.folder):
+        for path in _walk(self.folder / folder):
             name = path.relative_to(self.folder).as_posix()
-            if any(name.startswith(folder) for folder in self._elsewhere):
+            if any(name.startswith(left) for left in self._elsewhere):
                 continue
             if path.is_symlink():
                 links.append(path)

@@ -16,10 +16,10 @@ from pathlib import Path
 from threading import Lock, Timer
 
 from tune_cnn.config import TrialConfig
-from tune_cnn.errors import StorageError
+from tune_cnn.errors import StorageError, UnreachedTrialError
 from tune_cnn.results.records import TrialFolder
 from tune_cnn.storage.mirror import Mirror
-from tune_cnn.storage.pull import epoch_here, epoch_there, pull
+from tune_cnn.storage.pull import epoch_here, epoch_there, pull, sweep_parts_of
 from tune_cnn.storage.remote import Remote
 from tune_cnn.yaml_files import write_yaml
 
@@ -29,7 +29,7 @@ _TIME_SHARE = 0.05
 _LONGEST_REST_SECONDS = 15.0
 """What is new is sent after so long, beside the training: the trial may have been stopped, and wait for its end."""
 _WAITS_SECONDS = (1, 2, 4, 8, 16, 30, 60, 60, 60, 60)
-"""Between the attempts to bring what a trial has left to a lost storage."""
+"""Between the attempts to bring to a lost storage what a trial has left, or to fetch from it what one goes on from."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _left_behind: set[Path] = set()
 """Folders of trials that this process has trained for another machine."""
@@ -128,8 +128,12 @@ def trial_place(
     share: Share | None,
     cache_folder: Path,
     clock: Callable[[], float] = time.monotonic,
+    *,
+    told_epochs: int = 0,
 ) -> TrialPlace:
     """Make ready for a trial: it goes on from the later of the checkpoints that this machine and the storage have.
+
+    While the storage does not answer, it begins with what is here only if that is all that the driver was told of.
 
     Args:
         folder: of the trial, on the driver's machine.
@@ -137,8 +141,10 @@ def trial_place(
         share: how the run is shared by a storage; None if all machines see its folder.
         cache_folder: below which the trials of other machines' runs lie.
         clock: seconds that only go forward.
+        told_epochs: how many epochs the driver was told of, by whatever worker.
 
     Raises:
+        UnreachedTrialError: more was done than is here, and the storage has not answered for some minutes.
         OSError: the disk is full or cannot be written.
     """
     if share is None:
@@ -146,16 +152,35 @@ def trial_place(
     remote, at_home = share.remote(folder), share.home == machine_id()
     here = TrialFolder(folder if at_home else _away(folder, share, cache_folder))
     mirror = None if at_home else Mirror(here.path, remote, clock=clock, every_state=True)
+    sweep_parts_of(here.path)
+    _take_up_newest(here, remote, told_epochs)
     try:
-        if epoch_there(remote) > epoch_here(here):
-            pull(remote, here.path)
         if mirror is not None:
             mirror.adopt(remote.files())
     except StorageError as error:
-        log.warning("%s; the trial begins with what is here", error)
+        log.warning("%s; sends anew what is there already", error)
     if not at_home:
         write_yaml(here.config, config.model_dump(mode="json"), durable=False)
     return TrialPlace(here, mirror, clock)
+
+
+def _take_up_newest(here: TrialFolder, remote: Remote, told_epochs: int) -> None:
+    """Fetch a trial if the storage has more of it than is here; tries again for some minutes, if that may be so."""
+    for seconds in (*_WAITS_SECONDS, None):
+        try:
+            if epoch_there(remote) > epoch_here(here):
+                pull(remote, here.path)
+            return
+        except StorageError as error:
+            if epoch_here(here) >= told_epochs:
+                log.warning("%s; the trial begins with what is here", error)
+                return
+            if seconds is None:
+                raise UnreachedTrialError(
+                    f"what it did up to epoch {told_epochs} lies in a storage that does not answer: {error}"
+                ) from error
+            log.warning("%s; the trial goes on from there, and waits", error)
+            time.sleep(seconds)
 
 
 def _away(folder: Path, share: Share, cache_folder: Path) -> Path:

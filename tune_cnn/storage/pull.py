@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from glob import escape
 from pathlib import Path
 
 from tune_cnn.errors import RunFolderError, StorageError
@@ -74,6 +75,13 @@ def fetched(remote: Remote, folder: Path, wanted: Wanted = everything) -> Iterat
         yield part, files
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def sweep_parts_of(folder: Path) -> None:
+    """Delete what fetches of a folder left that were killed; nobody may be fetching it now."""
+    for end in (".part", ".old.part"):
+        for part in folder.parent.glob(f".{escape(folder.name)}.{'?' * 8}{end}"):
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def pull_model(url: str, folder: Path) -> Path:

@@ -40,6 +40,7 @@ class Pusher:
         self._mirror, self._beat, self._say, self._seconds = mirror, beat, say, seconds_between
         self._asked: deque[Callable[[Mirror], None]] = deque()
         self._closing = threading.Event()
+        self._wake = threading.Event()
         self._lost = ""
         """Why the last round failed; empty while all is well."""
         self.broken: Exception | None = None
@@ -53,13 +54,16 @@ class Pusher:
         self._thread.start()
         self._heart.start()
 
-    def ask(self, change: Callable[[Mirror], None]) -> None:
+    def ask(self, change: Callable[[Mirror], None], *, soon: bool = False) -> None:
         """Let the mirror be changed before its next round: it belongs to the thread.
 
         Args:
             change: tried again, with all that were asked for after it, where it finds the storage lost.
+            soon: whether somebody waits for it, so that the next round is not waited for.
         """
         self._asked.append(change)
+        if soon:
+            self._wake.set()
 
     def close(self, *, seconds: float, hurried: bool = False) -> str:
         """End, and send what is left.
@@ -82,6 +86,7 @@ class Pusher:
     def _close(self, seconds: float, *, hurried: bool) -> str:
         until = time.monotonic() + seconds
         self._closing.set()
+        self._wake.set()
         if hurried and self._lost:
             return self._lost
         self._thread.join(seconds if hurried else None)  # storages end what hangs by themselves
@@ -108,8 +113,10 @@ class Pusher:
     def _run(self) -> None:
         wait = 0.0
         try:
-            while not self._closing.wait(wait):
+            while not self._closing.is_set():
                 wait = self._round(wait)
+                self._wake.wait(wait)
+                self._wake.clear()
         except RunFolderError as error:
             self.broken = error
         except Exception as error:  # told where the search ends
