@@ -38,7 +38,7 @@ def test_what_was_read_back_is_told_with_the_first_epoch_of_each_phase(
                 on_epoch(epoch_of(config, number), facts_of(config), 100.0)
 
     config = trial_config(shapes).model_dump(mode="json")
-    job = {"config": config, "folder": str(tmp_path), "note": "", "expected_data": None}
+    job = {"config": config, "folder": str(tmp_path), "note": "", "told_epochs": 0, "expected_data": None}
     worker.run_job(job, metric="val_accuracy", cache=cache, handed={}, patience=Patience(), work=two_phases)
     messages = [json.loads(each[worker.MESSAGE]) for each in told]
     assert [each.get("read_back") for each in messages] == [
