@@ -50,7 +50,7 @@ backbones: $(VENV)/.installed-test
 	$(BIN)/python -m tune_cnn.models.catalogue_builder
 	$(BIN)/python -m tune_cnn.models.encoders_builder
 
-# Half an hour on two idle cores; what it measures and how: benchmarks/README.md.
+# Some 25 minutes on two idle cores; what it measures and how: benchmarks/README.md.
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.bench
 

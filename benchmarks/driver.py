@@ -37,6 +37,7 @@ def facts(outcome: Outcome) -> dict[str, Any]:
         "busy_ceiling": outcome.busy_ceiling,
         "results_per_second": outcome.results_per_second,
         "driver_ms_per_trial": 1000 * outcome.driver_seconds / outcome.trials,
+        "driver_cpu_ms_per_trial": 1000 * outcome.driver_cpu_seconds / outcome.trials,
         "propose_ms_first_tenth": statistics.median(outcome.propose_ms[:tenth]),
         "propose_ms_last_tenth": statistics.median(outcome.propose_ms[-tenth:]),
         "resident_mb": outcome.resident_mb[-1],
@@ -51,7 +52,8 @@ def text(found: dict[str, Any]) -> str:
             f"{found['trials']} stub trials on {found['slots']} simulated slots",
             f"slots busy           {found['busy_share']:.1%} of at most {found['busy_ceiling']:.1%}",
             f"results per second   {found['results_per_second']:.0f} that the driver can take",
-            f"driver per trial     {found['driver_ms_per_trial']:.1f} ms",
+            f"driver per trial     {found['driver_ms_per_trial']:.1f} ms, of which the processor works for "
+            f"{found['driver_cpu_ms_per_trial']:.1f}",
             f"proposal             {found['propose_ms_first_tenth']:.1f} ms among the first tenth of the trials, "
             f"{found['propose_ms_last_tenth']:.1f} ms among the last",
             f"memory               {found['resident_mb']:.0f} MiB, {found['growth_mb']:+.1f} since the second tenth",

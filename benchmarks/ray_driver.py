@@ -10,9 +10,10 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmarks import stub_worker
 from benchmarks.places import ROOT
@@ -48,6 +49,10 @@ class Watched:
         if job is None and self.over_at is None:
             self.over_at = time.perf_counter()
         return job
+
+    def on_read_back(self, number: int, tree: Mapping[str, Any], /) -> None:
+        """Take in what effective.yaml holds."""
+        self.session.on_read_back(number, tree)
 
     def on_epoch(self, number: int, epoch: EpochRecord, facts: TrialFacts, peak_memory_mb: float | None, /) -> bool:
         """Take in an epoch."""

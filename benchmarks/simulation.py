@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmarks.memory import resident_mb
 from tune_cnn.config import TrialConfig
@@ -31,6 +32,8 @@ class Clock:
     """Simulated seconds; while the driver works, they go on as fast as real ones."""
 
     def __init__(self) -> None:
+        self.cpu_seconds = 0.0
+        """Of the driver's work so far, user and system together: what other programs on the machine do not spoil."""
         self._simulated = 0.0
         self._began: float | None = None
 
@@ -41,7 +44,9 @@ class Clock:
     def work(self, start: float, act: Callable[[], object]) -> float:
         """Let the driver do something from `start` on, and give when it was done."""
         self._simulated, self._began = start, time.perf_counter()
+        cpu_before = time.process_time()
         act()
+        self.cpu_seconds += time.process_time() - cpu_before
         done = self()
         self._simulated, self._began = done, None
         return done
@@ -58,6 +63,7 @@ class Outcome:
     """Of all slots together."""
     driver_seconds: float
     messages: int
+    driver_cpu_seconds: float = 0.0
     propose_ms: list[float] = field(default_factory=list)
     """For each trial in turn."""
     resident_mb: list[float] = field(default_factory=list)
@@ -83,6 +89,8 @@ class Outcome:
 class _Slot:
     key: str
     job: Job
+    read_back: Mapping[str, Any] | None
+    """What it has not told of yet."""
     epoch: int = 0
 
 
@@ -132,6 +140,7 @@ class _Cluster:
             now = max(now, arrived)
             now = self._next_trial(now) if slot is None else self._epoch_ends(now, slot)
         self._outcome.simulated_seconds = now
+        self._outcome.driver_cpu_seconds = self._clock.cpu_seconds
         return self._outcome
 
     def _next_trial(self, now: float) -> float:
@@ -139,8 +148,8 @@ class _Cluster:
         done = self._work(now, lambda: jobs.append(self._bridge.propose(key)))
         if jobs[0] is not None:
             self._outcome.propose_ms.append(1000 * (done - now))
-            write_read_back(jobs[0].config, self._session.run.trial(jobs[0].number))
-            self._train(done, _Slot(key, jobs[0]))
+            read_back = write_read_back(jobs[0].config, self._session.run.trial(jobs[0].number))
+            self._train(done, _Slot(key, jobs[0], read_back))
         return done
 
     def _epoch_ends(self, now: float, slot: _Slot) -> float:
@@ -151,7 +160,8 @@ class _Cluster:
         with new_best(folder, slot.epoch) as part:
             (part / "model.safetensors").write_bytes(b"weights")
         epoch, goes_on = epoch_of(config, slot.epoch, self._epoch_seconds), list[bool]()
-        message = epoch_message(epoch, facts_of(config), 500.0)
+        message = epoch_message(epoch, facts_of(config), 500.0, read_back=slot.read_back)
+        slot.read_back = None
         done = self._work(now, lambda: goes_on.append(self._bridge.on_message(slot.key, message)))
         if goes_on[0] and slot.epoch < config.training.epochs:
             self._train(done, slot)
@@ -170,10 +180,10 @@ class _Cluster:
         return done
 
 
-def write_read_back(config: TrialConfig, folder: TrialFolder) -> None:
-    """Write what a worker reads back from its live objects, which the driver compares."""
+def write_read_back(config: TrialConfig, folder: TrialFolder) -> Mapping[str, Any]:
+    """Write what a worker reads back from its live objects, which the driver compares, and give it."""
     facts: Mapping[str, object] = {"phase": "train", "frozen_units": frozen_units_of(config.model)}
-    write_effective(folder.effective, config, live={}, observed=facts)
+    return write_effective(folder.effective, config, live={}, observed=facts)
 
 
 def facts_of(config: TrialConfig) -> TrialFacts:

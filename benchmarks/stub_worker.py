@@ -20,10 +20,17 @@ def install() -> None:
     sys.modules["tune_cnn.trial"] = module
 
 
-def run_trial(config: TrialConfig, folder: TrialFolder, *, on_epoch: Callable[..., Any], **_given: object) -> None:
+def run_trial(
+    config: TrialConfig,
+    folder: TrialFolder,
+    *,
+    on_epoch: Callable[..., Any],
+    on_read_back: Callable[..., Any],
+    **_given: object,
+) -> None:
     """Sleep through the epochs of a config, and tell of each."""
     folder.path.mkdir(parents=True, exist_ok=True)
-    write_read_back(config, folder)
+    on_read_back(write_read_back(config, folder))
     for epoch in range(1, config.training.epochs + 1):
         time.sleep(EPOCH_SECONDS)
         on_epoch(epoch_of(config, epoch, EPOCH_SECONDS), facts_of(config), 500.0)

@@ -18,8 +18,15 @@ DOORS = {
         *("search/knock.py", "search/cluster_check.py"),
     },
     "jsonschema": {"search/cluster_check.py"},
-    "optuna": {"search/study.py", "search/study_file.py", "search/study_copy.py", "search/sampler.py"},
-    "sqlalchemy": {"search/study.py", "search/study_file.py"},
+    "optuna": {
+        "search/study.py",
+        "search/study_file.py",
+        "search/study_copy.py",
+        "search/study_rows.py",
+        "search/study_trials.py",
+        "search/sampler.py",
+    },
+    "sqlalchemy": {"search/study.py", "search/study_file.py", "search/study_rows.py"},
     # zero_shot.py: ImageNet's class names and the preprocessing that a whole network was published with.
     "timm": {"models/classifier.py", "models/weights.py", "models/catalogue_builder.py", "models/zero_shot.py"},
     "segmentation_models_pytorch": {"models/segmenter.py"},
@@ -41,7 +48,7 @@ LAYERS = {
     **dict.fromkeys(
         ("errors", "files", "interrupts", "invocation", "machine", "masking", "progress", "seeds", "urls"), 0
     ),
-    **dict.fromkeys(("config", "sections", "config_shape", "config_faults", "yaml_files"), 1),
+    **dict.fromkeys(("config", "sections", "config_shape", "config_faults", "yaml_files", "yaml_blocks"), 1),
     **dict.fromkeys(("results", "cluster"), 2),
     **dict.fromkeys(("data", "models", "space", "sample", "storage"), 3),
     "training": 4,

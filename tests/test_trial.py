@@ -325,13 +325,15 @@ def test_what_the_live_objects_hold_is_what_was_asked(
 
 def test_after_a_warm_up_effective_yaml_shows_the_training_proper(shapes: Path, cache: Cache, tmp_path: Path) -> None:
     phases: list[tuple[str, int]] = []
+    told: list[Any] = []
 
     def look(_epoch: EpochRecord, _facts: TrialFacts, _memory: float | None) -> None:
-        observed = read_yaml(TrialFolder(tmp_path).effective).tree["observed"]
-        phases.append((observed["phase"], observed["frozen_units"]))
+        tree = read_yaml(TrialFolder(tmp_path).effective).tree
+        assert json.loads(json.dumps(told[-1])) == tree, "who listens is told what the file says"
+        phases.append((tree["observed"]["phase"], tree["observed"]["frozen_units"]))
 
     config = with_training(shapes, epochs=2, warm_up={"epochs": 1})
-    run(config, tmp_path, cache, on_epoch=look)
+    run(config, tmp_path, cache, on_epoch=look, on_read_back=told.append)
     assert phases == [("warm_up", 15), ("train", 8)]
     assert compare_effective(config, TrialFolder(tmp_path).effective) == []
 

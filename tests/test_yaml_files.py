@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tune_cnn.config import TrialConfig
 from tune_cnn.errors import SpaceFileError
 from tune_cnn.sections.model import Freeze
-from tune_cnn.yaml_files import MAX_BYTES, load_model, plain_scalar, read_text, read_yaml, write_yaml
+from tune_cnn.yaml_files import MAX_BYTES, emitted_text, load_model, plain_scalar, read_text, read_yaml, write_yaml
 
 SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -148,6 +148,22 @@ def test_what_is_written_is_read_back(tree: Any, tmp_path: Path) -> None:
     found = read_yaml(path).tree
     assert found == {"tree": tree}
     assert repr(found["tree"]) == repr(tree)
+
+
+@given(tree=TREES)
+@example(tree=[[], {}, [[1, [{}]]], [{"a": [{"b": [[]], "c": {}}]}], {"a": {"b": [1, {"c": 2}]}}])
+@example(tree={"x" * 128: "y" * 300, "": "", " a ": " b ", "it's": 'say "a"', "a: b": "- c", "[": "{", "1": "#"})
+@example(tree=[0.0, -0.0, 1, 1.0, True, 1e22, 1e-7, "1", "1.0", "true", None, "null"])
+@settings(SETTINGS, max_examples=150)
+def test_what_is_written_fast_is_to_the_letter_what_the_emitter_of_ruamel_writes(tree: Any, tmp_path: Path) -> None:
+    write_yaml(tmp_path / "a.yaml", {"a": tree, "b": [tree]})
+    assert (tmp_path / "a.yaml").read_text() == emitted_text({"a": tree, "b": [tree]})
+
+
+@pytest.mark.parametrize("tree", [{}, [], [1, {"a": 2}], "a", 1.5, {1: 2}, {"a": (1, 2)}, {"a": float("inf")}])
+def test_a_tree_of_an_unusual_shape_is_left_to_the_emitter_of_ruamel(tree: Any, tmp_path: Path) -> None:
+    write_yaml(tmp_path / "a.yaml", tree)
+    assert (tmp_path / "a.yaml").read_text() == emitted_text(tree)
 
 
 def test_a_file_is_written_in_plain_blocks_in_the_order_given(tmp_path: Path) -> None:

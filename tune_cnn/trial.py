@@ -38,6 +38,10 @@ def nobody_objects() -> None:
     """Let an epoch be kept."""
 
 
+def nobody_compares(_tree: Mapping[str, Any]) -> None:
+    """Take in what was read back and do nothing."""
+
+
 def nobody_listens(_epoch: EpochRecord, _facts: TrialFacts, _peak_memory_mb: float | None) -> None:
     """Take in an epoch and do nothing."""
 
@@ -51,6 +55,7 @@ def run_trial(
     cache_features: bool = True,
     expected_data: str | None = None,
     on_epoch: OnEpoch = nobody_listens,
+    on_read_back: Callable[[Mapping[str, Any]], Any] = nobody_compares,
     before_keeping: Callable[[], None] = nobody_objects,
 ) -> list[EpochRecord]:
     """Train one configuration from files to records; goes on where `folder` holds a checkpoint of it.
@@ -65,6 +70,7 @@ def run_trial(
         expected_data: the fingerprint that the images must have; None takes them as they are.
         on_epoch: told of every epoch once it is kept, those before a resume included; may raise to stop. Then `best`
             may be an earlier epoch's than `last` tells of, see `tune_cnn.results.best_model`.
+        on_read_back: told what effective.yaml holds whenever it is written: before the first epoch of each phase.
         before_keeping: called before anything of an epoch is written; may end the process.
 
     Returns:
@@ -83,7 +89,7 @@ def run_trial(
             log.warning("%s", data.note)
 
         def write_read_back(training: AnyTraining) -> None:
-            write_effective(folder.effective, config, **read_back(training, config))
+            on_read_back(write_effective(folder.effective, config, **read_back(training, config)))
 
         run, facts = build_run(
             config, data, metric, cache=cache, on_phase=write_read_back, cache_features=cache_features

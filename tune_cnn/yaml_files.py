@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ from tune_cnn.config_faults import faults_of, printable, shown
 from tune_cnn.config_shape import Location, Scalar, dotted
 from tune_cnn.errors import SpaceFileError
 from tune_cnn.files import read_file, write_whole
+from tune_cnn.yaml_blocks import UnusualTreeError, block_text
 
 Model = TypeVar("Model", bound=BaseModel)
 Place = Callable[[int], str]
@@ -367,6 +369,15 @@ def write_yaml(path: Path, tree: Any, *, durable: bool = True) -> None:
     Raises:
         OSError: the disk is full or the folder cannot be written; the old file still stands.
     """
+    try:
+        text = block_text(tree, _quoted)
+    except UnusualTreeError:
+        text = emitted_text(tree)
+    write_whole(path, text, durable=durable)
+
+
+def emitted_text(tree: Any) -> str:
+    """Give a tree as ruamel.yaml's own emitter writes it, whatever it holds; slowly."""
     yaml: Any = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.allow_unicode = True
@@ -375,4 +386,9 @@ def write_yaml(path: Path, tree: Any, *, durable: bool = True) -> None:
     yaml.Representer = _PlainRepresenter
     text = io.StringIO()
     yaml.dump(tree, text)
-    write_whole(path, text.getvalue(), durable=durable)
+    return text.getvalue()
+
+
+@lru_cache(maxsize=4096)  # a run's configs have the same names, and mostly the same texts
+def _quoted(text: str) -> str:
+    return emitted_text({"a": text}).removeprefix("a: ").removesuffix("\n")

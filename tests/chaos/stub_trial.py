@@ -53,16 +53,23 @@ def run_trial(
     *,
     metric: Metric,
     on_epoch: Callable[..., Any],
+    on_read_back: Callable[..., Any],
     before_keeping: Callable[[], None],
     **_given: object,
 ) -> None:
     """Go through the epochs of a config and tell of each, as `tune_cnn.trial.run_trial` does."""
-    for told in epochs(config, folder, metric=metric, before_keeping=before_keeping):
+    given = {"on_read_back": on_read_back, "before_keeping": before_keeping}
+    for told in epochs(config, folder, metric=metric, **given):
         on_epoch(*told)
 
 
 def epochs(
-    config: TrialConfig, folder: TrialFolder, *, metric: Metric, before_keeping: Callable[[], None] = lambda: None
+    config: TrialConfig,
+    folder: TrialFolder,
+    *,
+    metric: Metric,
+    before_keeping: Callable[[], None] = lambda: None,
+    on_read_back: Callable[..., Any] = lambda _tree: None,
 ) -> Iterator[Told]:
     """Do what a trial does to its folder, epoch by epoch; goes on from a checkpoint."""
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -70,7 +77,8 @@ def epochs(
     tidy(folder)
     training = StubTraining(config, folder)
     facts = _facts(training.model)
-    write_effective(folder.effective, config, live={}, observed={"phase": "train", "frozen_units": facts.frozen_units})
+    seen = {"phase": "train", "frozen_units": facts.frozen_units}
+    on_read_back(write_effective(folder.effective, config, live={}, observed=seen))
     run = Run([cast("Any", training)], stop_patience_epochs=None)
     clock = count(0, _SECONDS)
     keeper = Keeper(folder, run, config, classes=CLASSES, metric=metric, clock=lambda: next(clock))

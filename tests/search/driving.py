@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tune_cnn.models.trunk import frozen_units_of, trunk_of
 from tune_cnn.results.effective import write_effective
@@ -69,10 +70,10 @@ def begin(session: SearchSession, job: Job) -> None:
 
 def tell_read_back(
     session: SearchSession, job: Job, *, live: Mapping[str, object] | None = None, **seen: object
-) -> None:
-    """Write what a worker read back from its live objects, by default just what was asked for."""
+) -> dict[str, Any]:
+    """Write, and give, what a worker read back from its live objects, by default just what was asked for."""
     observed = {"phase": "train", "frozen_units": facts_of(job).frozen_units, **seen}
-    write_effective(session.run.trial(job.number).effective, job.config, live=live or {}, observed=observed)
+    return write_effective(session.run.trial(job.number).effective, job.config, live=live or {}, observed=observed)
 
 
 def keep_weights(session: SearchSession, number: int, epoch: int = 1) -> None:

@@ -53,14 +53,14 @@ class StubTrial:
         folder: TrialFolder,
         *,
         on_epoch: Any,
+        on_read_back: Callable[..., Any] = lambda _tree: None,
         before_keeping: Callable[[], None] = lambda: None,
         **_given: Any,
     ) -> None:
         past = kept_epochs(folder)
         facts = facts_of(config)
-        write_effective(
-            folder.effective, config, live={}, observed={"phase": "train", "frozen_units": facts.frozen_units}
-        )
+        seen = {"phase": "train", "frozen_units": facts.frozen_units}
+        on_read_back(write_effective(folder.effective, config, live={}, observed=seen))
         for epoch in range(1, past + 1):
             on_epoch(epoch_of(config, epoch), facts, 100.0)
         for epoch in range(past + 1, config.training.epochs + 1):

@@ -1,16 +1,19 @@
 import itertools
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.search.driving import begin, epoch_of, facts_of, made_space, open_session
+from tests.search.driving import begin, epoch_of, facts_of, made_space, open_session, tell_read_back
 from tune_cnn.errors import ChangedDataError, RunFolderError, StoreError
+from tune_cnn.results.effective import write_effective
 from tune_cnn.results.failures import Failure
 from tune_cnn.results.records import RunFolder
 from tune_cnn.search.bridge import Bridge, epoch_message, failure_message
 from tune_cnn.search.jobs import Job
 from tune_cnn.search.session import SearchSession
+from tune_cnn.yaml_files import read_yaml
 
 
 @pytest.fixture
@@ -36,6 +39,41 @@ def test_an_epoch_arrives_as_it_was_told(bridge: Bridge, session: SearchSession)
     job = started(bridge, session, "a")
     assert session.records[0].epochs == (epoch_of(1, 0.5),)
     assert session.records[0].facts == facts_of(job)
+
+
+@pytest.mark.parametrize(
+    ("held", "seen", "says"),
+    [
+        pytest.param({}, {}, "", id="as-handed-out"),
+        pytest.param({"training.batch_size": 9}, {}, "training.batch_size is 32 in the config", id="another-value"),
+        pytest.param({}, {"frozen_units": 99}, "units were to be frozen, but 99 stand still", id="another-depth"),
+    ],
+)
+def test_what_a_worker_tells_of_its_live_objects_is_compared_though_the_driver_cannot_read_the_file(
+    bridge: Bridge, session: SearchSession, held: dict[str, Any], seen: dict[str, Any], says: str
+) -> None:
+    job = bridge.propose("a")
+    assert job is not None
+    observed = {"phase": "train", "frozen_units": facts_of(job).frozen_units, **seen}
+    told = write_effective(job.folder / "elsewhere.yaml", job.config, live=held, observed=observed)
+    assert told == read_yaml(job.folder / "elsewhere.yaml").tree
+    goes_on = bridge.on_message("a", epoch_message(epoch_of(1, 0.5), facts_of(job), None, read_back=told))
+    assert goes_on is not bool(says)
+    assert says in session.running[0].stop_reason
+
+
+def test_what_was_told_of_one_phase_is_not_taken_for_the_next(tmp_path: Path) -> None:
+    space = made_space(tmp_path, overrides=("training.warm_up={epochs: 1}", "search.asha=null"))
+    session = open_session(space, RunFolder(tmp_path / "run"))
+    bridge = Bridge(session, lambda: 8)
+    job = bridge.propose("a")
+    assert job is not None
+    facts = facts_of(job)
+    told = tell_read_back(session, job, phase="warm_up", frozen_units=facts.units)
+    assert bridge.on_message("a", epoch_message(epoch_of(1, 0.1, "warm_up"), facts, None, read_back=told))
+    tell_read_back(session, job, frozen_units=facts.units)  # nothing thawed, says the file
+    assert not bridge.on_message("a", epoch_message(epoch_of(2, 0.2), facts, None))
+    assert f"{facts.units} stand still" in session.running[0].stop_reason
 
 
 @pytest.mark.parametrize(

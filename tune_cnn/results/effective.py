@@ -14,7 +14,9 @@ from tune_cnn.config import TrialConfig
 from tune_cnn.yaml_files import read_yaml, write_yaml
 
 
-def write_effective(path: Path, config: TrialConfig, *, live: Mapping[str, Any], observed: Mapping[str, Any]) -> None:
+def write_effective(
+    path: Path, config: TrialConfig, *, live: Mapping[str, Any], observed: Mapping[str, Any]
+) -> dict[str, Any]:
     """Write the config's tree with the values read back in place of the asked ones.
 
     Args:
@@ -22,11 +24,16 @@ def write_effective(path: Path, config: TrialConfig, *, live: Mapping[str, Any],
         config: what was asked; values no live object holds are taken from it.
         live: by dotted name, what the live objects hold.
         observed: further facts of the live objects that no config value states.
+
+    Returns:
+        All that was written.
     """
     tree = config.model_dump(mode="json")
     for name, value in live.items():
         _put(tree, name, value)
-    write_yaml(path, tree | {"read_back": sorted(live), "observed": dict(observed)}, durable=False)
+    tree |= {"read_back": sorted(live), "observed": dict(observed)}
+    write_yaml(path, tree, durable=False)
+    return tree
 
 
 def compare_effective(config: TrialConfig, path: Path) -> list[str]:

@@ -20,7 +20,7 @@ from tune_cnn.search.last_words import LastWords
 from tune_cnn.search.retries import KILLED, Loss, Retries
 from tune_cnn.search.slots import waiting_text
 
-_EPOCH, _FAILURE, _EFFECTIVE, _AWAY = "epoch", "failure", "effective", "away"
+_EPOCH, _FAILURE, _EFFECTIVE, _AWAY, _READ_BACK = "epoch", "failure", "effective", "away", "read_back"
 _SECONDS_TO_START = 60.0
 _SECONDS_TO_HOLD = 60.0
 """So long a job that cannot be taken up yet keeps its slot; after that others go first."""
@@ -28,7 +28,12 @@ DIED = Failure(KILLED, "worker")
 
 
 def epoch_message(
-    epoch: EpochRecord, facts: TrialFacts, peak_memory_mb: float | None, effective: str | None = None
+    epoch: EpochRecord,
+    facts: TrialFacts,
+    peak_memory_mb: float | None,
+    effective: str | None = None,
+    *,
+    read_back: Mapping[str, Any] | None = None,
 ) -> str:
     """Tell of an epoch.
 
@@ -38,9 +43,15 @@ def epoch_message(
         peak_memory_mb: None where it is not measured.
         effective: the text of effective.yaml where the driver cannot see the trial's folder: in a worker's first
             message, and whenever it has changed.
+        read_back: what effective.yaml holds, as data, with the first epoch of each phase: who has it need not read it
+            out of the file's text, which takes a driver longer than all else about an epoch. None at other times.
     """
-    told = {_EPOCH: epoch.as_json(), "facts": facts.as_json(), "peak_memory_mb": peak_memory_mb}
-    return json.dumps(told if effective is None else {**told, _EFFECTIVE: effective})
+    told: dict[str, Any] = {_EPOCH: epoch.as_json(), "facts": facts.as_json(), "peak_memory_mb": peak_memory_mb}
+    if effective is not None:
+        told[_EFFECTIVE] = effective
+    if read_back is not None:
+        told[_READ_BACK] = read_back
+    return json.dumps(told)
 
 
 def failure_message(failure: Failure, *, away: bool | None = None) -> str:
@@ -61,6 +72,9 @@ class Session(Protocol):
 
     def on_epoch(self, number: int, epoch: EpochRecord, facts: TrialFacts, peak_memory_mb: float | None, /) -> bool:
         """Take in an epoch; True if the job may go on."""
+
+    def on_read_back(self, number: int, tree: Mapping[str, Any], /) -> None:
+        """Take in what a job's effective.yaml holds, before the epoch that is told with it."""
 
     def on_end(self, number: int, failure: str | None, /) -> None:
         """Take in that a job has ended: of itself, because it was stopped, or with a failure in one line."""
@@ -190,7 +204,10 @@ class Bridge:
             return True
         epoch, facts = EpochRecord.from_json(message[_EPOCH]), TrialFacts(**message["facts"])
         with self._kept():
-            return self._session.on_epoch(self._jobs[key].number, epoch, facts, message["peak_memory_mb"])
+            number = self._jobs[key].number
+            if _READ_BACK in message:
+                self._session.on_read_back(number, message[_READ_BACK])
+            return self._session.on_epoch(number, epoch, facts, message["peak_memory_mb"])
 
     def _take_in_where(self, key: str, message: Mapping[str, Any]) -> None:
         """Tell of where a worker is before what it did is taken in: a kill in between must not leave that in doubt."""

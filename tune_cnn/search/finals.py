@@ -133,12 +133,16 @@ class FinalsSession:
         before = live.take_in(epoch)
         self._peaks[number] = max(self._peaks.get(number, 0.0), peak_memory_mb or 0.0)
         if before is None and not live.stop_reason and live.read_back != epoch.phase:
-            live.read_back = epoch.phase
-            live.stop_reason = mismatch(live.job.config, heat.folder(self.run), epoch.phase, facts)
+            live.stop_reason = mismatch(live, heat.folder(self.run), epoch.phase, facts)
         if not live.stop_reason:  # a fault that a kill made forget is found again
             self._study.note_final_epoch(heat.key, epoch)
         self._tell_now_and_then(heat, live)
         return not live.stop_reason
+
+    def on_read_back(self, number: int, tree: Mapping[str, Any]) -> None:
+        """Take in what a repeat's effective.yaml holds, before the epoch that is told with it."""
+        _, live = self._running[number]
+        live.read_back_tree = tree
 
     def on_end(self, number: int, failure: str | None) -> None:
         """Take in that a repeat has ended: of itself or with a failure in one line."""

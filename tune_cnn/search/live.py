@@ -1,6 +1,8 @@
 """A running trial, or repeat of the finals, as its session and the screen see it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from tune_cnn.results.records import EpochRecord
 from tune_cnn.search.jobs import Job
@@ -16,6 +18,8 @@ class Live:
     stop_reason: str = ""
     read_back: str = ""
     """The phase for which what its live objects hold was compared under this driver."""
+    read_back_tree: Mapping[str, Any] | None = None
+    """What effective.yaml holds, as its worker told, until it is compared; None where only the file tells."""
 
     @property
     def best_score(self) -> float | None:

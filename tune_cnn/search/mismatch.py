@@ -8,17 +8,26 @@ from tune_cnn.errors import MismatchError
 from tune_cnn.models.trunk import frozen_units_of
 from tune_cnn.results.effective import differences
 from tune_cnn.results.records import TrialFacts, TrialFolder
+from tune_cnn.search.live import Live
 from tune_cnn.training.plan import WARM_UP
 from tune_cnn.yaml_files import read_yaml
 
 
-def mismatch(config: TrialConfig, folder: TrialFolder, phase: str, facts: TrialFacts) -> str:
+def mismatch(live: Live, folder: TrialFolder, phase: str, facts: TrialFacts) -> str:
     """Compare effective.yaml, as read back when a phase of training began, with the config; empty if they agree.
+
+    Args:
+        live: a job that is in this phase now; that it was compared is written down there.
+        folder: of the job. The file is read where its worker has not told what it holds.
+        phase: of training.
+        facts: what the job has told of its network.
 
     Raises:
         SpaceFileError: effective.yaml is missing or damaged.
     """
-    tree = read_yaml(folder.effective).tree
+    config, told = live.job.config, live.read_back_tree
+    live.read_back, live.read_back_tree = phase, None
+    tree = read_yaml(folder.effective).tree if told is None else told
     faults = differences(config, tree) + _freeze_faults(config, tree["observed"], phase, facts)
     return f"{MismatchError.__name__}: {'; '.join(faults)}" if faults else ""
 

@@ -157,6 +157,10 @@ class SearchSession:
         self._shelf.on_score(self.records[number], self.records)
         return not live.stop_reason
 
+    def on_read_back(self, number: int, tree: Mapping[str, Any]) -> None:
+        """Take in what a running trial's effective.yaml holds, before the epoch that is told with it."""
+        self.running[number].read_back_tree = tree
+
     def on_end(self, number: int, failure: str | None) -> None:
         """Take in that a trial has ended: of itself, because it was stopped, or with a failure in one line."""
         live = self.running[number]

@@ -12,30 +12,24 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import optuna
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from tune_cnn.errors import RunFolderError, StoreError
-from tune_cnn.results.records import EpochRecord, RunFolder, State, TrialFacts, TrialRecord
+from tune_cnn.results.records import EpochRecord, RunFolder, State, TrialRecord
 from tune_cnn.search.history import History
 from tune_cnn.search.remedies import without_study
 from tune_cnn.search.sampler import distributions, propose
 from tune_cnn.search.sealed import BrokenSealError, opened, sealed
 from tune_cnn.search.study_file import NAME, check_pages, is_half_made, make_study, root_of
+from tune_cnn.search.study_rows import Domains, StudyRows
+from tune_cnn.search.study_trials import DRAWN, EPOCH, STATES, STOP, attributes_of, record_of, replay
 from tune_cnn.sections.search import SearchConfig
 from tune_cnn.space.schema import Drawn, Space
 
-_STATES: dict[TrialState, State] = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "stopped",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-}
-_OPTUNAS = {ours: optunas for optunas, ours in _STATES.items()}
-_EPOCH, _TEST, _SECONDS, _STOP, _FINAL = "epoch", "test", "seconds", "stop", "final"
+_OPTUNAS = {ours: optunas for optunas, ours in STATES.items()}
+_TEST, _SECONDS, _FINAL = "test", "seconds", "final"
 _ESTIMATE = "estimate"
-OUTSIDE, VALUES, DRAWN = "outside", "values", "drawn"
-"""The names of some attributes of trials; what was drawn stands there by the parameters' keys."""
 _RESERVED, _FINAL_EPOCH, _FINALS_BEGUN = "reserved_seconds", "final_epoch", "finals_begun"
 _LOSSES, _FINAL_LOSSES = "losses", "final_losses"
 
@@ -73,6 +67,9 @@ class Study:
         self._history = History(search)
         self._is_read = False  # whether the history has heard of all trials in the file, and is told of what happens
         self._trial_ids: dict[int, int] = {}
+        self._domains: Domains = {}
+        self._rows: StudyRows | None = None
+        """Where to write while a block is open."""
         self.path = Path(str(storage.engine.url.database))
 
     @classmethod
@@ -108,7 +105,7 @@ class Study:
             ) from error
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
+    def at_once(self) -> Iterator[StudyRows]:
         """Commit all that is written within the block together: one wait for the disk in place of many.
 
         Whatever is raised within the block undoes all of it. What was learned of trials is then read again from the
@@ -123,9 +120,11 @@ class Study:
             with self._storage.engine.begin() as connection:
                 # Optuna commits what it writes, which this mode keeps from reaching the file before the block ends.
                 sessions(bind=connection, join_transaction_mode="rollback_only")
+                self._rows = rows = StudyRows(connection, self._study_id, self._domains)
                 try:
-                    yield
+                    yield rows
                 finally:
+                    self._rows = None
                     sessions.remove()
         except SQLAlchemyError as error:
             self._forget()
@@ -153,8 +152,8 @@ class Study:
         domains = distributions([one for one in space.parameters if one.key in drawn.values])
         number = len(self._history)
         kept = {DRAWN: sealed(DRAWN, dict(drawn.values))}
-        trial = create_trial(state=TrialState.RUNNING, params=drawn.values, distributions=domains, user_attrs=kept)
-        self._trial_ids[number] = self._storage.create_new_trial(self._study_id, template_trial=trial)
+        with self._writing() as rows:
+            self._trial_ids[number] = rows.begin_trial(number, drawn.values, domains, kept)
         self._history.begin(number, drawn.values)
         return number, drawn
 
@@ -170,8 +169,8 @@ class Study:
     @_stored
     def note(self, number: int, /, **attributes: Any) -> None:
         """Keep what is known of a trial besides its scores: values, seed, data, facts, peak_memory_mb, losses."""
-        for name, value in attributes.items():
-            self._keep(number, name, value)
+        with self._writing() as rows:
+            rows.keep(self._trial_id(number), _sealed_all(attributes))
 
     @_stored
     def report(self, number: int, epoch: EpochRecord, *, stop: str = "") -> None:
@@ -179,19 +178,19 @@ class Study:
 
         Telling an epoch again replaces it.
         """
-        trial_id = self._trial_id(number)
-        body = epoch.as_json() | ({_STOP: stop} if stop else {})
-        self._keep(number, f"{_EPOCH}:{epoch.epoch:05d}", body)
-        self._storage.set_trial_intermediate_value(trial_id, epoch.epoch, epoch.score)
+        body = epoch.as_json() | ({STOP: stop} if stop else {})
+        kept = _sealed_all({f"{EPOCH}:{epoch.epoch:05d}": body})
+        with self._writing() as rows:
+            rows.keep_step(self._trial_id(number), epoch.epoch, epoch.score, kept)
         if self._is_read:
             self._history.report(number, epoch.epoch, epoch.score)
 
     @_stored
     def finish(self, number: int, state: State, score: float | None, reason: str = "") -> None:
         """Close a trial: complete with its best score, stopped with its curve, failed with the reason and no score."""
-        self.note(number, reason=reason)
-        values = [score] if state == "complete" and score is not None else None
-        self._storage.set_trial_state_values(self._trial_id(number), _OPTUNAS[state], values)
+        value = score if state == "complete" else None
+        with self._writing() as rows:
+            rows.end_trial(self._trial_id(number), _OPTUNAS[state], value, _sealed_all({"reason": reason}))
         if self._is_read:
             self._history.finish(number, state)
 
@@ -286,7 +285,8 @@ class Study:
         """Give every trial that was ever begun, in the order of their numbers."""
         tests = self._user_attributes()
         return [
-            _record(trial, attributes, tests.get(f"{_TEST}:{trial.number}", {})) for trial, attributes in self._trials()
+            record_of(trial, attributes, tests.get(f"{_TEST}:{trial.number}", {}))
+            for trial, attributes in self._trials()
         ]
 
     def _trials(self) -> list[tuple[FrozenTrial, dict[str, Any]]]:
@@ -303,22 +303,29 @@ class Study:
         known = [(trial, attributes_of(trial)) for trial in trials]
         if not self._is_read:
             for trial, attributes in known:
-                _replay(trial, attributes, self._history)
+                replay(trial, attributes, self._history)
             self._is_read = True
         return known
 
-    def _keep(self, number: int, name: str, value: Any) -> None:
-        """Keep something of a trial."""
-        self._storage.set_trial_user_attr(self._trial_id(number), name, sealed(name, value))
+    @contextmanager
+    def _writing(self) -> Iterator[StudyRows]:
+        """Give where to write: within the block that is open, else in a write of its own."""
+        if self._rows is not None:
+            yield self._rows
+            return
+        with self.at_once() as rows:
+            yield rows
 
     def _keep_of_search(self, name: str, value: Any) -> None:
         """Keep something of the search as a whole."""
-        self._storage.set_study_user_attr(self._study_id, name, sealed(name, value))
+        with self._writing() as rows:
+            rows.keep_of_study(_sealed_all({name: value}))
 
     def _forget(self) -> None:
         """Take nothing in memory for what stands in the file."""
         self._history, self._is_read = History(self._search), False
         self._trial_ids.clear()
+        self._domains.clear()
 
     def _user_attributes(self) -> dict[str, Any]:
         """Read what was kept of the search as a whole."""
@@ -335,48 +342,5 @@ class Study:
         return self._trial_ids[number]
 
 
-def attributes_of(trial: FrozenTrial) -> dict[str, Any]:
-    """Give what was kept of a trial.
-
-    Raises:
-        BrokenSealError: some of it is no longer what was kept, or a trial has lost what it was begun with.
-    """
-    kept = {name: opened(name, value) for name, value in trial.user_attrs.items()}
-    if DRAWN not in kept and not kept.get(OUTSIDE):
-        raise BrokenSealError(f"trial {trial.number}")
-    return kept
-
-
-def _replay(trial: FrozenTrial, attributes: Mapping[str, Any], history: History) -> None:
-    """Tell a history of a trial what it would have heard of it."""
-    if attributes.get(OUTSIDE):
-        history.skip()
-        return
-    history.begin(trial.number, attributes[DRAWN])
-    for name in sorted(attributes):
-        if name.startswith(f"{_EPOCH}:"):
-            history.report(trial.number, attributes[name]["epoch"], attributes[name]["score"])
-    if trial.state != TrialState.RUNNING:
-        history.finish(trial.number, _STATES[trial.state])
-
-
-def _record(trial: FrozenTrial, attributes: Mapping[str, Any], test: Mapping[str, float]) -> TrialRecord:
-    epochs = [dict(attributes[name]) for name in sorted(attributes) if name.startswith(f"{_EPOCH}:")]
-    stops = [epoch.pop(_STOP, "") for epoch in epochs]
-    # The reason is noted before Optuna closes a trial, and so may stand there of one that goes on after a kill; what
-    # was decided with its last epoch holds.
-    running = trial.state == TrialState.RUNNING
-    reason = (stops[-1] if stops else "") if running else attributes.get("reason", "")
-    return TrialRecord(
-        trial=trial.number,
-        state=_STATES[trial.state],
-        seed=attributes.get("seed", 0),
-        values=attributes.get(VALUES, {}),
-        epochs=tuple(EpochRecord.from_json(epoch) for epoch in epochs),
-        facts=TrialFacts(**attributes["facts"]) if "facts" in attributes else None,
-        peak_memory_mb=attributes.get("peak_memory_mb"),
-        reason=reason,
-        data=attributes.get("data", ""),
-        test=test,
-        outside=bool(attributes.get(OUTSIDE)),
-    )
+def _sealed_all(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: sealed(name, value) for name, value in attributes.items()}

@@ -16,8 +16,9 @@ from tune_cnn.results.records import Scalar
 from tune_cnn.search.jobs import table_values
 from tune_cnn.search.sampler import distributions
 from tune_cnn.search.sealed import sealed
-from tune_cnn.search.study import DRAWN, OUTSIDE, VALUES, Study, attributes_of
+from tune_cnn.search.study import Study
 from tune_cnn.search.study_file import NAME, make_study
+from tune_cnn.search.study_trials import DRAWN, OUTSIDE, VALUES, attributes_of
 from tune_cnn.space.schema import Drawn, Space
 
 CLOSED = "the space was changed, and does not hold it"

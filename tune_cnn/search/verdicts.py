@@ -66,8 +66,7 @@ class Verdicts:
         """Compare what was read back: at the first epoch this driver hears of, and whenever a phase has begun."""
         if live.read_back == epoch.phase:
             return ""
-        live.read_back = epoch.phase
-        return mismatch(live.job.config, self._run.trial(live.job.number), epoch.phase, facts)
+        return mismatch(live, self._run.trial(live.job.number), epoch.phase, facts)
 
     def _cut_short(self, live: Live, epoch: EpochRecord) -> str:
         score = max(past.score for past in live.epochs if past.epoch <= epoch.epoch)

@@ -54,6 +54,7 @@ class Work(Protocol):
         cache: Cache,
         expected_data: str | None,
         on_epoch: OnEpoch,
+        on_read_back: Callable[[Mapping[str, Any]], Any],
         before_keeping: Callable[[], None],
     ) -> Any:
         """Work on one trial, telling of each epoch; see `tune_cnn.trial.run_trial`."""
@@ -107,11 +108,13 @@ def _run_there(
     work: Work,
 ) -> None:
     """Run a job in its folder on this machine."""
-    folder = place.folder
+    folder, read_back = place.folder, list[Mapping[str, Any]]()
 
     def on_epoch(epoch: EpochRecord, facts: TrialFacts, peak_memory_mb: float | None) -> None:
         with progress.unmeasured():  # the driver may have much to do
-            message = epoch_message(epoch, facts, peak_memory_mb, place.after_epoch())
+            held = read_back[-1] if read_back else None
+            read_back.clear()
+            message = epoch_message(epoch, facts, peak_memory_mb, place.after_epoch(), read_back=held)
             tune.report({MESSAGE: message})  # text, as Ray flattens what is nested
 
     try:
@@ -125,6 +128,7 @@ def _run_there(
                 cache=cache,
                 expected_data=config["expected_data"],
                 on_epoch=on_epoch,
+                on_read_back=read_back.append,
                 before_keeping=partial(_end_if_replaced, tenure),
             )
         place.finish()
