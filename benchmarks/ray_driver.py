@@ -19,13 +19,13 @@ from benchmarks import stub_worker
 from benchmarks.places import ROOT
 from benchmarks.simulation import open_session
 from tune_cnn.data.cache import Cache
+from tune_cnn.planning.slots import Slots
 from tune_cnn.results.records import EpochRecord, TrialFacts
 from tune_cnn.search import runner  # sets Ray's variables: before ray is imported
 from tune_cnn.search.jobs import Job
 from tune_cnn.search.open_space import open_space
 from tune_cnn.search.retries import Loss
 from tune_cnn.search.session import SearchSession
-from tune_cnn.search.slots import Slots
 
 import ray  # isort: skip
 

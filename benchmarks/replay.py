@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from benchmarks.curve_table import Curve
 from benchmarks.surrogate import Answer
+from tune_cnn.asha import Asha
 from tune_cnn.results.records import Scalar
-from tune_cnn.search.asha import Asha
 from tune_cnn.search.history import History
 from tune_cnn.search.sampler import propose
 from tune_cnn.sections.search import SearchConfig

@@ -14,11 +14,11 @@ from types import ModuleType
 from typing import Any
 
 from tests.chaos.stub_trial import Told, epochs
+from tune_cnn.planning.slots import Slots
 from tune_cnn.results.failures import failure_of, write_traceback
 from tune_cnn.results.records import TrialFolder
 from tune_cnn.search import ray_cluster, runner
 from tune_cnn.search.bridge import Bridge, Session, epoch_message, failure_message
-from tune_cnn.search.slots import Slots
 from tune_cnn.sections.search import Metric
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tune_cnn.data.cache import Cache
+from tune_cnn.planning.slots import Slots
 from tune_cnn.results.failures import failure_of, write_traceback
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder
 from tune_cnn.search import ray_cluster, runner
 from tune_cnn.search.bridge import Bridge, Session, epoch_message, failure_message
 from tune_cnn.search.jobs import Job
-from tune_cnn.search.slots import Slots
 from tune_cnn.sections.search import Metric
 from tune_cnn.trial import run_trial
 

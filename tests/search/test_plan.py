@@ -11,20 +11,20 @@ import pytest
 from rich.console import Console
 
 from tests.conftest import trial_config
+from tests.planning.pricing import price, search_of
 from tests.search.driving import made_space
-from tests.search.pricing import price, search_of
 from tests.space.made import space_of
 from tune_cnn.data.cache import Cache
-from tune_cnn.search.cost import Costs, Images
-from tune_cnn.search.guess import guessed_times, scale_of
-from tune_cnn.search.known_times import keep_times, known_times
-from tune_cnn.search.many import Spread, room_for, simulations
-from tune_cnn.search.measuring import Pool, trials_beside
+from tune_cnn.planning.cost import Costs, Images
+from tune_cnn.planning.guess import guessed_times, scale_of
+from tune_cnn.planning.known_times import keep_times, known_times
+from tune_cnn.planning.many import Spread, room_for, simulations
+from tune_cnn.planning.measuring import Pool, trials_beside
+from tune_cnn.planning.room import Need
+from tune_cnn.planning.slots import Slots, share_out
+from tune_cnn.planning.work import ModelKey, draws
 from tune_cnn.search.plan import EpochCost, ModelPlan, Plan
 from tune_cnn.search.plan_output import plan_json, print_plan
-from tune_cnn.search.room import Need
-from tune_cnn.search.slots import Slots, share_out
-from tune_cnn.search.work import ModelKey, draws
 from tune_cnn.sections.search import PerTrial
 from tune_cnn.training.busy import kept_busy
 from tune_cnn.training.times import ImageTimes, ModelTimes, StepTime

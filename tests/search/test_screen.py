@@ -7,10 +7,10 @@ from rich.console import Console
 
 from tests.results.made import epoch, trial
 from tests.search.driving import begin, drive, epoch_of, facts_of, made_space, open_session
+from tune_cnn.planning.cost import Images
+from tune_cnn.planning.forecast import Forecast
 from tune_cnn.results.display import clock_text
 from tune_cnn.results.records import RunFolder
-from tune_cnn.search.cost import Images
-from tune_cnn.search.forecast import Forecast
 from tune_cnn.search.screen import Screen, leaderboard_table, live_view, standing, top_rows, values_text
 from tune_cnn.search.session import SearchSession
 

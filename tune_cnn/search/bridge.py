@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tune_cnn.errors import ChangedDataError, StoreError, UnreachedTrialError
+from tune_cnn.planning.slots import waiting_text
 from tune_cnn.results.failures import Failure
 from tune_cnn.results.records import EpochRecord, TrialFacts, TrialFolder
 from tune_cnn.search.jobs import Job
 from tune_cnn.search.last_words import LastWords
 from tune_cnn.search.retries import KILLED, Loss, Retries
-from tune_cnn.search.slots import waiting_text
 
 _EPOCH, _FAILURE, _EFFECTIVE, _AWAY, _READ_BACK = "epoch", "failure", "effective", "away", "read_back"
 _SECONDS_TO_START = 60.0

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tune_cnn.config import TrialConfig
+from tune_cnn.planning.forecast import Forecast, Moment
 from tune_cnn.results.display import clock_text
 from tune_cnn.results.records import EpochRecord
 from tune_cnn.search.budget import Budget
-from tune_cnn.search.forecast import Forecast, Moment
 from tune_cnn.search.study import Study
 from tune_cnn.sections.search import SearchConfig
 

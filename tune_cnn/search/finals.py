@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tune_cnn.config import TrialConfig
+from tune_cnn.planning.forecast import Forecast
+from tune_cnn.planning.slots import change_text
 from tune_cnn.results.display import clock_text
 from tune_cnn.results.records import EpochRecord, RunFolder, TrialFacts, TrialFolder, TrialRecord
 from tune_cnn.results.trial_files import delete_checkpoint
 from tune_cnn.search.budget import Budget
 from tune_cnn.search.finalists import finalists, repeats_of
-from tune_cnn.search.forecast import Forecast
 from tune_cnn.search.jobs import Job, Jobs
 from tune_cnn.search.live import Live
 from tune_cnn.search.mismatch import mismatch
 from tune_cnn.search.retries import Loss, is_lost
 from tune_cnn.search.session import Event
-from tune_cnn.search.slots import change_text
 from tune_cnn.search.study import Study
 from tune_cnn.sections.search import FinalsConfig
 from tune_cnn.yaml_files import write_yaml

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
+from tune_cnn.asha import Asha
 from tune_cnn.results.records import Scalar, State
-from tune_cnn.search.asha import Asha
 from tune_cnn.sections.search import SearchConfig
 
 # Optuna's TPE takes a tenth of the trials for the good ones, but never more than 25. With the best 25 and the latest

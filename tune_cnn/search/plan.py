@@ -14,17 +14,17 @@ from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageData, open_data
 from tune_cnn.errors import WeightsError
 from tune_cnn.models.weights import resolve_weights
+from tune_cnn.planning.cost import Costs, Images
+from tune_cnn.planning.gpu_share import greediest, share_of_gpu
+from tune_cnn.planning.known_times import keep_times
+from tune_cnn.planning.many import Spread, room_for, simulations
+from tune_cnn.planning.measuring import Measured, Note, Pool, measure, trials_beside
+from tune_cnn.planning.room import Need, cache_need, checkpoints_need, memory_need, of_worker_mb
+from tune_cnn.planning.simulate import Simulated
+from tune_cnn.planning.slots import Slots, share_out
+from tune_cnn.planning.work import ModelKey, Work
 from tune_cnn.search.check import check_folds
-from tune_cnn.search.cost import Costs, Images
-from tune_cnn.search.gpu_share import greediest, share_of_gpu
-from tune_cnn.search.known_times import keep_times
-from tune_cnn.search.many import Spread, room_for, simulations
-from tune_cnn.search.measuring import Measured, Note, Pool, measure, trials_beside
 from tune_cnn.search.open_space import OpenedSpace
-from tune_cnn.search.room import Need, cache_need, checkpoints_need, memory_need, of_worker_mb
-from tune_cnn.search.simulate import Simulated
-from tune_cnn.search.slots import Slots, share_out
-from tune_cnn.search.work import ModelKey, Work
 from tune_cnn.space.schema import Space
 from tune_cnn.training.busy import kept_busy
 from tune_cnn.training.gpu_memory import gpu_memory

@@ -6,9 +6,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tune_cnn.planning.many import Spread
 from tune_cnn.results.display import line
 from tune_cnn.results.tables import json_text
-from tune_cnn.search.many import Spread
 from tune_cnn.search.plan import ModelPlan, Plan
 
 

@@ -19,9 +19,9 @@ from uuid import uuid4
 
 from tune_cnn.data.fetch import KIND, listing_digest
 from tune_cnn.errors import StorageError
+from tune_cnn.planning.room import free_gb
 from tune_cnn.results.failures import Failure
 from tune_cnn.results.records import RunFolder
-from tune_cnn.search.room import free_gb
 from tune_cnn.storage.remote import Remote, may_pass
 from tune_cnn.urls import is_url
 

@@ -23,12 +23,12 @@ from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
 from tune_cnn.errors import SearchError
 from tune_cnn.machine import usable_cpus
+from tune_cnn.planning.slots import LiveSlots, Machine, Slots, share_out
 from tune_cnn.results.failures import failure_of
 from tune_cnn.search.auth_token import keep_private, make_token
 from tune_cnn.search.handout import pieces_of
 from tune_cnn.search.head_watch import head_watched
 from tune_cnn.search.knock import knock
-from tune_cnn.search.slots import LiveSlots, Machine, Slots, share_out
 from tune_cnn.search.worker import Handed
 from tune_cnn.sections.search import PerTrial
 

@@ -19,12 +19,12 @@ from ray.tune.search import Searcher
 
 from tune_cnn.data.cache import Cache
 from tune_cnn.errors import StoreError
+from tune_cnn.planning.slots import Slots
 from tune_cnn.progress import Patience
 from tune_cnn.search.bridge import Bridge, Elsewhere, Session
 from tune_cnn.search.lost_workers import LostWorkers
 from tune_cnn.search.preflight import Standard
 from tune_cnn.search.ray_cluster import live_slots, machine_at, this_address
-from tune_cnn.search.slots import Slots
 from tune_cnn.search.worker import MESSAGE, Handed, Work, run_job, train
 from tune_cnn.sections.search import Metric
 from tune_cnn.storage.place import Share

@@ -20,6 +20,10 @@ from tune_cnn.errors import RunFolderError, WeightsError
 from tune_cnn.files import sweep
 from tune_cnn.interrupts import INTERRUPTED, interrupts
 from tune_cnn.machine import collector_asleep, usable_cpus
+from tune_cnn.planning.cost import Images
+from tune_cnn.planning.forecast import Forecast
+from tune_cnn.planning.gpu_share import greediest, share_of_gpu
+from tune_cnn.planning.known_times import known_times
 from tune_cnn.results.display import place
 from tune_cnn.results.records import RunFolder
 from tune_cnn.results.run_links import refuse_links_out
@@ -36,15 +40,11 @@ from tune_cnn.search.changes import (
 )
 from tune_cnn.search.check import check_folds, doubts
 from tune_cnn.search.commands import new_run_command
-from tune_cnn.search.cost import Images
 from tune_cnn.search.driver_lock import driver_lock
 from tune_cnn.search.every_machine import machines_checked
 from tune_cnn.search.extension import extend_run, finish_extension
 from tune_cnn.search.finals import FinalsSession
-from tune_cnn.search.forecast import Forecast
-from tune_cnn.search.gpu_share import greediest, share_of_gpu
 from tune_cnn.search.kept import kept_in_storage
-from tune_cnn.search.known_times import known_times
 from tune_cnn.search.places import SearchPlaces
 from tune_cnn.search.remedies import without_study
 from tune_cnn.search.run_facts import FORMAT, Call, RunFacts, StartingWeights, read_facts, write_facts

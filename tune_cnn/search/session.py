@@ -11,19 +11,19 @@ from typing import Any
 
 from tune_cnn.config import TrialConfig
 from tune_cnn.errors import MismatchError
+from tune_cnn.planning.forecast import Forecast, Moment
+from tune_cnn.planning.slots import change_text
 from tune_cnn.results.leaderboard import place_of
 from tune_cnn.results.records import EpochRecord, RunFolder, State, TrialFacts, TrialRecord
 from tune_cnn.search.budget import Budget
 from tune_cnn.search.commands import extend_command
 from tune_cnn.search.estimate import Estimate
 from tune_cnn.search.finalists import finals_seconds
-from tune_cnn.search.forecast import Forecast, Moment
 from tune_cnn.search.jobs import Job, Jobs, table_values
 from tune_cnn.search.live import Live
 from tune_cnn.search.live_tables import LiveTables
 from tune_cnn.search.retries import Loss
 from tune_cnn.search.shelf import Shelf
-from tune_cnn.search.slots import change_text
 from tune_cnn.search.study import Study
 from tune_cnn.search.unwritten import Told, Unwritten
 from tune_cnn.search.verdicts import Verdicts

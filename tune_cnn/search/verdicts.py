@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
+from tune_cnn.asha import Asha
 from tune_cnn.results.records import EpochRecord, RunFolder, TrialFacts, TrialRecord
 from tune_cnn.search.alike import AlikeFailures
-from tune_cnn.search.asha import Asha
 from tune_cnn.search.budget import Budget
 from tune_cnn.search.live import Live
 from tune_cnn.search.mismatch import mismatch

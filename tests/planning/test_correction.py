@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from tests.search.pricing import work
-from tune_cnn.search.correction import Correction
-from tune_cnn.search.work import ModelKey
+from tests.planning.pricing import work
+from tune_cnn.planning.correction import Correction
+from tune_cnn.planning.work import ModelKey
 
 
 def learned(*seen: tuple[dict[str, Any], float]) -> Correction:

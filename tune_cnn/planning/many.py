@@ -5,8 +5,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tune_cnn.search.cost import Price
-from tune_cnn.search.simulate import Simulated, simulate
+from tune_cnn.planning.cost import Price
+from tune_cnn.planning.simulate import Simulated, simulate
 from tune_cnn.sections.search import SearchConfig
 
 _SIMULATED = 100

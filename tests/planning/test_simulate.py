@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from tests.search.pricing import price, search_of, training, work
-from tune_cnn.search.cost import Build, Price
-from tune_cnn.search.simulate import Past, Simulated, simulate
+from tests.planning.pricing import price, search_of, training, work
+from tune_cnn.planning.cost import Build, Price
+from tune_cnn.planning.simulate import Past, Simulated, simulate
 from tune_cnn.sections.search import SearchConfig
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.search.driving import made_space
 from tests.space.made import space_of
-from tune_cnn.search.work import ModelKey, draws, policy_label, random_value, work_of
+from tune_cnn.planning.work import ModelKey, draws, policy_label, random_value, work_of
 from tune_cnn.sections.image import Transform
 from tune_cnn.space.domains import Choice, Domain, FloatRange, IntRange, Parameter
 

@@ -5,7 +5,7 @@ from itertools import islice
 
 from tune_cnn.config import TrialConfig
 from tune_cnn.models.trunk import frozen_units_of
-from tune_cnn.search.work import draws, model_label
+from tune_cnn.planning.work import draws, model_label
 from tune_cnn.space.schema import Space
 
 MOST_ON_A_GPU = 8

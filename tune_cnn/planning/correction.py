@@ -12,7 +12,7 @@ from math import exp
 
 import numpy as np
 
-from tune_cnn.search.work import Work
+from tune_cnn.planning.work import Work
 
 # How much it takes to believe in each sort of difference, in trials at the far ends of it.
 _PENALTIES = {"all": 1e-6, "depth": 0.05, "bend": 0.2, "model": 0.2, "policy": 0.5}

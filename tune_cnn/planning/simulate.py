@@ -16,8 +16,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tune_cnn.search.asha import Asha
-from tune_cnn.search.cost import Build, Price
+from tune_cnn.asha import Asha
+from tune_cnn.planning.cost import Build, Price
 from tune_cnn.sections.search import SearchConfig
 from tune_cnn.training.plan import EarlyStopping, Phase, plan_phases, train_phase
 

@@ -11,11 +11,11 @@ from tests.results.made import epoch, trial
 from tests.search.driving import begin, epoch_of, facts_of, keep_weights, made_space, open_session
 from tests.space.made import space_of as written
 from tune_cnn.config import TrialConfig
+from tune_cnn.planning.cost import Costs, Images
+from tune_cnn.planning.forecast import Forecast, Moment
+from tune_cnn.planning.work import ModelKey, draws
 from tune_cnn.results.records import RunFolder, TrialRecord
-from tune_cnn.search.cost import Costs, Images
-from tune_cnn.search.forecast import Forecast, Moment
 from tune_cnn.search.session import SearchSession
-from tune_cnn.search.work import ModelKey, draws
 from tune_cnn.sections.model import ModelConfig
 from tune_cnn.space.schema import Space
 from tune_cnn.training.times import ImageTimes, ModelTimes

@@ -13,9 +13,9 @@ from tune_cnn.config import TrialConfig
 from tune_cnn.data.cache import Cache
 from tune_cnn.data.dataset import ImageData
 from tune_cnn.data.fetch import located
-from tune_cnn.search.guess import guessed_times, scale_of
-from tune_cnn.search.slots import Slots
-from tune_cnn.search.work import ModelKey, Work, draws, policy_label, work_of
+from tune_cnn.planning.guess import guessed_times, scale_of
+from tune_cnn.planning.slots import Slots
+from tune_cnn.planning.work import ModelKey, Work, draws, policy_label, work_of
 from tune_cnn.sections.image import Policy
 from tune_cnn.space.schema import Space
 from tune_cnn.training.times import ImageTimes, ModelTimes

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tune_cnn import machine
 from tune_cnn.data.cache import Cache
-from tune_cnn.search.slots import Slots
+from tune_cnn.planning.slots import Slots
 from tune_cnn.sections.search import SearchConfig
 from tune_cnn.training.times import ModelTimes
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from tune_cnn.search.cost import Build, EpochPrice, Price
-from tune_cnn.search.work import ModelKey, Work
+from tune_cnn.planning.cost import Build, EpochPrice, Price
+from tune_cnn.planning.work import ModelKey, Work
 from tune_cnn.sections.search import SearchConfig
 from tune_cnn.sections.training import TrainingConfig
 

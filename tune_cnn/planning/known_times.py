@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from tune_cnn.files import write_whole
-from tune_cnn.search.cost import Costs, Images
-from tune_cnn.search.slots import Slots
-from tune_cnn.search.work import ModelKey
+from tune_cnn.planning.cost import Costs, Images
+from tune_cnn.planning.slots import Slots
+from tune_cnn.planning.work import ModelKey
 from tune_cnn.space.schema import Space
 from tune_cnn.training.times import ImageTimes, ModelTimes
 

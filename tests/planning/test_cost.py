@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from tests.search.pricing import training, work
-from tune_cnn.search.cost import SECONDS_BETWEEN, Costs, Images, Sharing
-from tune_cnn.search.work import ModelKey
+from tests.planning.pricing import training, work
+from tune_cnn.planning.cost import SECONDS_BETWEEN, Costs, Images, Sharing
+from tune_cnn.planning.work import ModelKey
 from tune_cnn.training import keeping
 from tune_cnn.training.times import ImageTimes, ModelTimes, SaveTime, StepTime
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tune_cnn.data.dataset import ImageData
-from tune_cnn.search.work import ModelKey, Work
+from tune_cnn.planning.work import ModelKey, Work
 from tune_cnn.sections.training import TrainingConfig
 from tune_cnn.training.times import ImageTimes, ModelTimes
 

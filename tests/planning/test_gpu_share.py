@@ -6,8 +6,8 @@ from tests.conftest import trial_config
 from tests.space.made import space_of
 from tune_cnn.data.cache import Cache
 from tune_cnn.errors import InputError
-from tune_cnn.search.gpu_share import MOST_ON_A_GPU, greediest, share_of_gpu
-from tune_cnn.search.slots import share_out
+from tune_cnn.planning.gpu_share import MOST_ON_A_GPU, greediest, share_of_gpu
+from tune_cnn.planning.slots import share_out
 from tune_cnn.sections.search import PerTrial
 from tune_cnn.training.gpu_memory import gpu_memory
 

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tune_cnn.config import TrialConfig
+from tune_cnn.planning.correction import Correction
+from tune_cnn.planning.cost import Costs, Images, Price
+from tune_cnn.planning.guess import guessed_times
+from tune_cnn.planning.measuring import Pool
+from tune_cnn.planning.simulate import Past, listed_end, repeat_seconds, simulate
+from tune_cnn.planning.work import Work, work_of
 from tune_cnn.results.records import EpochRecord, TrialRecord
-from tune_cnn.search.correction import Correction
-from tune_cnn.search.cost import Costs, Images, Price
-from tune_cnn.search.guess import guessed_times
-from tune_cnn.search.measuring import Pool
-from tune_cnn.search.simulate import Past, listed_end, repeat_seconds, simulate
-from tune_cnn.search.work import Work, work_of
 from tune_cnn.sections.search import SearchConfig
 from tune_cnn.space.schema import Space
 from tune_cnn.training.plan import WARM_UP

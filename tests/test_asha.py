@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune_cnn.search.asha import Asha
+from tune_cnn.asha import Asha
 from tune_cnn.sections.search import AshaConfig
 
 

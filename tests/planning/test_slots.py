@@ -1,7 +1,7 @@
 import pytest
 
 from tune_cnn.errors import InputError
-from tune_cnn.search.slots import LiveSlots, Machine, Slots
+from tune_cnn.planning.slots import LiveSlots, Machine, Slots
 
 
 @pytest.mark.parametrize(
