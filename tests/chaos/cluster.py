@@ -24,7 +24,7 @@ from tune_cnn.results.records import RunFolder
 ROOT = Path(__file__).parents[2]
 MOST_PER_TRIAL = 3
 """How often one trial is struck: it is retried so often, and no oftener."""
-_HANGS_SECONDS = 300.0
+_HANGS_SECONDS = 900.0  # each worker takes half a minute to start on a machine that others use
 _MEMORY = {"object_store_memory": 80 * 2**20}
 _KINDS = (
     replace(ONE_BY_ONE, sets=("search.concurrent=1",)),
