@@ -131,7 +131,7 @@ def extend(
 
     --trials says how many the run has in the end, not how many are added. Old trials that lie within the new space
     count for it as if it had been theirs from the beginning; the others stay in the table, and nothing is learned from
-    them.
+    them. Of a --space, what --set, --epochs and the like changed for the first search has to be written or given anew.
     """
     from tune_cnn.results.records import RunFolder
     from tune_cnn.search.brought import brought

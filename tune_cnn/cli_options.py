@@ -180,7 +180,10 @@ SpaceOut = Annotated[
 ]
 SampleName = Annotated[
     str,
-    typer.Argument(metavar="NAME", help="shapes (class folders), boxes (boxes in CSV) or lists (text files)."),
+    typer.Argument(
+        metavar="NAME",
+        help="shapes (class folders), boxes (boxes in CSV), lists (text files) or masks (for segmentation).",
+    ),
 ]
 SampleFolder = Annotated[Path, typer.Argument(metavar="DIR", help="An empty or new folder.")]
 SampleSeed = Annotated[int, typer.Option(metavar="N", min=0, help="Another seed gives other images.")]

@@ -87,13 +87,14 @@ def _write_mask(one: Prediction, folder: Path, names: dict[str, int]) -> Path:
 
 
 def _print_and_write(predictions: Sequence[Prediction], console: Console, *, top: int, csv_file: Path | None) -> None:
+    if csv_file is not None:  # first: a pipe may end before the last line
+        _write(csv_file, predictions)
     for one in predictions:
         if not one.error:
             shown = ", ".join(f"{name} {share:.3f}" for name, share in one.ranking[:top])
             into = f" -> {one.mask_file}" if one.mask_file else ""
             console.print(line(f"{one.path}: {shown}{into}"), soft_wrap=True)
     if csv_file is not None:
-        _write(csv_file, predictions)
         console.print(line(f"wrote {csv_file}"), soft_wrap=True)
     unreadable = [f"{one.path}: {one.error}" for one in predictions if one.error]
     if unreadable:

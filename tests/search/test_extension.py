@@ -65,6 +65,7 @@ def test_trials_within_a_changed_space_count_for_it_and_the_others_stay_in_the_t
         f"{len(inside)} of 6 old trials lie within the new space and count for it; {6 - len(inside)} are kept in the "
         "table alone"
     )
+    assert "(it differs in training.optimizer.lr: {" in told
     assert [number for number, record in session.records.items() if not record.outside] == inside
     for number, record in before.items():
         after = session.records[number]

@@ -16,6 +16,7 @@ from tune_cnn.files import new_folder, sync
 from tune_cnn.invocation import program
 from tune_cnn.results.display import place, word
 from tune_cnn.results.records import RunFolder, Scalar
+from tune_cnn.search.changes import space_differences
 from tune_cnn.search.commands import resume_command
 from tune_cnn.search.open_space import OpenedSpace, open_space
 from tune_cnn.search.run_facts import RunFacts, write_facts
@@ -23,6 +24,8 @@ from tune_cnn.space.placing import place_in
 from tune_cnn.space.schema import Drawn, Space, read_space
 from tune_cnn.storage.claim import name_of
 from tune_cnn.yaml_files import load_model, read_yaml, write_yaml
+
+_MOST_CHANGES = 3
 
 
 def open_extended(
@@ -62,7 +65,7 @@ def extend_run(run: RunFolder, before: RunFacts, space: Space) -> str:
     """Go over to another space: from here on the run is one of that space.
 
     Returns:
-        How many of its trials lie in the new space, in a line.
+        How many of its trials lie in the new space, in a line, and in what that differs if some do not.
 
     Raises:
         InputError: no trial would be added.
@@ -70,10 +73,11 @@ def extend_run(run: RunFolder, before: RunFacts, space: Space) -> str:
         StoreError: study.db cannot be read or written.
         OSError: the disk is full; the run is what it was.
     """
+    changed = space_differences(_own_space(run).canonical(), space.canonical())
     held = prepare_extension(run, before, space)
     number = _spaces_before(run) + 1
     finish_extension(run)
-    return _told(run, held, number)
+    return _told(run, held, number, changed)
 
 
 def prepare_extension(run: RunFolder, before: RunFacts, space: Space) -> list[bool]:
@@ -152,11 +156,14 @@ def _spaces_before(run: RunFolder) -> int:
     return number
 
 
-def _told(run: RunFolder, held: Sequence[bool], number: int) -> str:
+def _told(run: RunFolder, held: Sequence[bool], number: int, changed: Sequence[str]) -> str:
     within, kept = sum(held), len(held) - sum(held)
     counted = f"{within} of {len(held)} old trials lie within the new space and count for it"
     rest = f"; {kept} {'is' if kept == 1 else 'are'} kept in the table alone" if kept else ""
-    return f"{counted}{rest}; the space they had: {place(run.earlier_space(number))}"
+    had = f"the space they had: {place(run.earlier_space(number))}"
+    more = [f"and {len(changed) - _MOST_CHANGES} more"] if len(changed) > _MOST_CHANGES else []
+    differs = f" (it differs in {'; '.join([*changed[:_MOST_CHANGES], *more])})" if kept and changed else ""
+    return f"{counted}{rest}; {had}{differs}"
 
 
 def _check_comparable(before: Space, space: Space) -> None:
