@@ -1,9 +1,9 @@
 """The commands that one begins with: what a space may say, starters of one's own, files of clusters."""
 
 import json
+from typing import Any
 
 import typer
-from typer.main import get_command
 
 from tune_cnn import cli_options as options
 from tune_cnn.cli_terminal import terminal
@@ -48,22 +48,20 @@ def sample(
 
 
 @app.command("check-cluster")
-def check_cluster(file: options.ClusterFile) -> None:
+def check_cluster(context: typer.Context, file: options.ClusterFile) -> None:
     """Look over a cluster file, offline.
 
     One for `ray up` (aws or local), or a RayJob of KubeRay: what Ray's schema finds, and what it leaves open.
     """
     from tune_cnn.search.cluster_check import check_cluster
 
-    what = check_cluster(file, commands=options_of_commands())
+    what = check_cluster(file, commands=options_of_commands(context.find_root().command))
     _say(f"{file}: {what}, nothing wrong or open")
 
 
-def options_of_commands() -> dict[str, list[str]]:
-    """Give the names of all commands, and the options that each has."""
-    from tune_cnn.cli import app as whole
-
-    commands = get_command(whole).commands  # type: ignore[attr-defined]  # it is a group
+def options_of_commands(whole: Any) -> dict[str, list[str]]:
+    """Give the names of all commands of a program, and the options that each has."""
+    commands = whole.commands  # it is a group, of a kind that typer does not tell of
     names = {name: [word for each in command.params for word in each.opts] for name, command in commands.items()}
     return {name: [word for word in words if word.startswith("--")] for name, words in names.items()}
 

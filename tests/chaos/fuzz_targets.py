@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from tests.chaos.ground import AT_RANDOM, Ground
@@ -203,7 +204,7 @@ def cluster_files(folder: Path) -> Feed:
     """Files of `ray up` and of KubeRay."""
     root = Path(__file__).parents[2]
     texts = [(root / name).read_bytes() for name in ("cluster.yaml", "cluster-local.yaml", "kubernetes/rayjob.yaml")]
-    file, commands = folder / "cluster.yaml", options_of_commands()
+    file, commands = folder / "cluster.yaml", options_of_commands(get_command(app))
 
     def feed(mutations: list[Mutation], choice: int) -> None:
         file.write_bytes(mutated(texts[choice % len(texts)], mutations))

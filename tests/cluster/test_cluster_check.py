@@ -6,16 +6,18 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from tests.cluster.malformed_clusters import MALFORMED_CLUSTERS
 from tests.cluster.malformed_jobs import MALFORMED_JOBS
 from tests.cluster.shipped import AWS, JOB, LOCAL, ROOT, MalformedCluster, filled_in
+from tune_cnn.cli import app
 from tune_cnn.cli_start import options_of_commands
 from tune_cnn.cluster.commands import PYTHON
 from tune_cnn.errors import InputError
 from tune_cnn.search.cluster_check import check_cluster
 
-COMMANDS = options_of_commands()
+COMMANDS = options_of_commands(get_command(app))
 ENTRYPOINT = "tune-cnn search /shared/photos.yaml --data /shared/photos --out /shared/runs --address auto"
 
 

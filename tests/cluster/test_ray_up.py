@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.main import get_command
 
 from tests.cluster.loopback import ROOT, Loopback, loopback, missing
+from tune_cnn.cli import app
 from tune_cnn.cli_start import options_of_commands
 from tune_cnn.search.cluster_check import check_cluster
 from tune_cnn.yaml_files import read_yaml, write_yaml
@@ -87,7 +89,7 @@ def cluster(there: Loopback) -> Iterator[Path]:
     file = cluster_file(there)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(there.laptop))  # where the token lies
-        assert "local" in check_cluster(file, commands=options_of_commands())
+        assert "local" in check_cluster(file, commands=options_of_commands(get_command(app)))
     which = there.run("ssh", f"{getpass.getuser()}@127.0.0.1", "source ~/.bashrc; command -v ray")
     assert which.stdout == f"{there.folder}/bin/ray\n", "the real `ray stop` must not be reached"
     up = there.run("ray", "up", "--yes", "--no-config-cache", file)
