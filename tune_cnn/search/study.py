@@ -118,7 +118,7 @@ class Study:
         sessions.remove()
         try:
             with self._storage.engine.begin() as connection:
-                # Optuna commits what it writes, which this mode keeps from reaching the file before the block ends.
+                # What Optuna reads meanwhile it reads here, and ends by a commit: this mode keeps that from being one.
                 sessions(bind=connection, join_transaction_mode="rollback_only")
                 self._rows = rows = StudyRows(connection, self._study_id, self._domains)
                 try:
